@@ -1,0 +1,52 @@
+//! `ringfence run`.
+
+use ringfence_supervisor::run::{Denied, Finished, Options, run as supervise};
+
+use super::command_line;
+use crate::args::RunArgs;
+use crate::person::Terminal;
+use crate::text::Failure;
+
+/// Runs the agent; its exit code is the command's.
+pub fn run(args: RunArgs) -> Result<u8, Failure> {
+    let options = Options {
+        command_line: command_line(&args.policy),
+        definition: args.policy.definition,
+        argv: args.argv,
+    };
+    let finished = supervise(&options, &mut Terminal).map_err(|error| {
+        let code = u8::try_from(error.code()).unwrap_or(125);
+        Failure::new(code, error)
+    })?;
+    tell(&finished);
+    Ok(u8::try_from(finished.code).unwrap_or(255))
+}
+
+/// The block at the end: on standard error, and only what a person must know.
+fn tell(finished: &Finished) {
+    for failure in &finished.failures {
+        eprintln!("ringfence: {failure}");
+    }
+    for denied in &finished.denied {
+        show(denied);
+    }
+    if finished.more_denied > 0 {
+        eprintln!("denied: {} more; see them with: ringfence logs {}", finished.more_denied, finished.id);
+    }
+    if finished.changes {
+        let id = &finished.id;
+        eprintln!("changes: kept apart from the project\n  look:  ringfence diff {id}\n  keep:  ringfence apply --run {id}    drop:  ringfence discard {id}");
+    }
+}
+
+fn show(denied: &Denied) {
+    let times = if denied.count == 1 { String::new() } else { format!(" ({} times)", denied.count) };
+    eprintln!("denied: {}{times}", denied.explanation.what);
+    eprintln!("  why:  {}", denied.explanation.why);
+    if let Some(now) = &denied.explanation.now {
+        eprintln!("  now:  {now}");
+    }
+    if let Some(keep) = &denied.explanation.keep {
+        eprintln!("  keep: {keep}");
+    }
+}

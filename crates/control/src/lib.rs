@@ -1,0 +1,155 @@
+//! The control socket: what a person may ask of a running supervisor, and the client.
+//!
+//! One JSON line asks, one JSON line answers, then the connection closes. The socket lies in the
+//! run's directory, which only its owner can enter; the supervisor checks the peer's credentials
+//! (`SO_PEERCRED`, unix(7)) besides. No sandbox can reach it: it does not exist inside.
+#![forbid(unsafe_code)]
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use ringfence_model::decision::Decision;
+use ringfence_model::enforcement::Control;
+use ringfence_model::request::Request;
+use serde::{Deserialize, Serialize};
+
+/// Version of the conversation; another one is refused.
+pub const VERSION: u32 = 1;
+/// Longest line, in bytes.
+pub const LINE_BYTES: u64 = 1024 * 1024;
+/// How long the client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What is wanted.
+    pub verb: Verb,
+}
+
+/// What can be wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do", deny_unknown_fields)]
+pub enum Verb {
+    /// How the run is.
+    Status,
+    /// End it: every process, every connection.
+    Kill,
+    /// How would this be decided now? Nothing happens and nothing is recorded.
+    Judge {
+        /// The question.
+        request: Request,
+    },
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "answer")]
+pub enum Answer {
+    /// To [`Verb::Status`].
+    Status(Box<Status>),
+    /// To [`Verb::Kill`]: it is over once the run's lock is free.
+    Killing,
+    /// To [`Verb::Judge`].
+    Judged {
+        /// The decision as it would be.
+        decision: Decision,
+    },
+    /// The question was not understood or not allowed.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+/// How a run is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Process id of the sandbox's init on the host.
+    pub init: i32,
+    /// Policy generation in force.
+    pub generation: u64,
+    /// Milliseconds since the start.
+    pub elapsed_ms: u64,
+    /// What is enforced.
+    pub controls: Vec<Control>,
+    /// Decisions that allowed.
+    pub allowed: u64,
+    /// Decisions that denied.
+    pub denied: u64,
+    /// Programs started, as seen.
+    pub execs: u64,
+    /// Bytes that left.
+    pub sent: u64,
+    /// Bytes that came in.
+    pub received: u64,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens.
+    #[error("the run's supervisor does not answer on {socket}: {source}")]
+    Connect {
+        /// Where.
+        socket: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The conversation broke off.
+    #[error("the conversation with the run's supervisor broke off: {0}")]
+    Broken(#[from] io::Error),
+    /// The answer does not parse.
+    #[error("the supervisor's answer is not understood; is it another version of ringfence? ({0})")]
+    Answer(#[from] serde_json::Error),
+}
+
+/// Asks one question.
+///
+/// # Errors
+/// [`AskError`].
+pub fn ask(socket: &Path, verb: Verb) -> Result<Answer, AskError> {
+    let mut stream = connect(socket)
+        .map_err(|source| AskError::Connect { socket: socket.display().to_string(), source })?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(&Ask { version: VERSION, verb })?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(LINE_BYTES)).read_line(&mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
+}
+
+/// Connects through a descriptor of the directory: its path may be longer than the 107 bytes that
+/// a socket address holds.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let directory = std::fs::File::open(socket.parent().unwrap_or(Path::new("/")))?;
+    let name = socket.file_name().unwrap_or_default();
+    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+    UnixStream::connect(short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_verbs_and_fields_are_refused() {
+        for bad in [
+            r#"{"version":1,"verb":{"do":"approve"}}"#,
+            r#"{"version":1,"verb":{"do":"kill","force":true}}"#,
+            r#"{"version":1,"verb":{"do":"kill"},"sudo":1}"#,
+        ] {
+            assert!(serde_json::from_str::<Ask>(bad).is_err(), "{bad}");
+        }
+        let good = r#"{"version":1,"verb":{"do":"kill"}}"#;
+        assert!(serde_json::from_str::<Ask>(good).is_ok());
+    }
+}

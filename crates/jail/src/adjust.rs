@@ -1,0 +1,98 @@
+//! Changing the mounts of a running sandbox from outside.
+//!
+//! A short-lived fork of the (single-threaded) supervisor enters the sandbox's user and mount
+//! namespace, changes one thing and is gone. It never enters the process-id namespace, so nothing
+//! inside can see or touch it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use ringfence_sys::mounts::{self, Attributes};
+use ringfence_sys::process::{Namespaces, Side, enter_namespace, exit_now, fork_into, wait_code};
+use rustix::mount::UnmountFlags;
+
+/// The namespaces of a running sandbox.
+#[derive(Debug)]
+pub struct Handle {
+    user: OwnedFd,
+    mount: OwnedFd,
+}
+
+/// One change.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// What is mounted at this place goes away; held descriptors survive.
+    Unmount(&'a Path),
+    /// What is at this place becomes read-only and cannot be renamed.
+    Hold(&'a Path),
+    /// What is at this place is covered by an empty, unreadable thing.
+    Mask(&'a Path),
+}
+
+impl Handle {
+    /// Opens the namespaces of init while it is still building.
+    ///
+    /// # Errors
+    /// What opening `/proc/PID/ns/*` says.
+    pub(crate) fn open(pid: rustix::process::Pid) -> io::Result<Self> {
+        let open = |name: &str| -> io::Result<OwnedFd> {
+            let path = format!("/proc/{}/ns/{name}", pid.as_raw_nonzero());
+            Ok(std::fs::File::open(path)?.into())
+        };
+        Ok(Self { user: open("user")?, mount: open("mnt")? })
+    }
+
+    /// Makes one change. Must be called by a single-threaded process.
+    ///
+    /// # Errors
+    /// What the kernel says to the change.
+    pub fn change(&self, change: Change<'_>) -> io::Result<()> {
+        match fork_into(Namespaces::NONE)? {
+            Side::Child => {
+                let code = match self.enter_and(change) {
+                    Ok(()) => 0,
+                    // Error numbers fit an exit status on Linux.
+                    Err(error) => error.raw_os_error().unwrap_or(255),
+                };
+                exit_now(code)
+            }
+            Side::Parent { pidfd, .. } => match wait_code(pidfd.as_fd())? {
+                0 => Ok(()),
+                code => Err(io::Error::from_raw_os_error(code)),
+            },
+        }
+    }
+
+    fn enter_and(&self, change: Change<'_>) -> io::Result<()> {
+        enter_namespace(self.user.as_fd(), Namespaces::USER)?;
+        enter_namespace(self.mount.as_fd(), Namespaces::MOUNT)?;
+        let root = mounts::open_place(Path::new("/"))?;
+        match change {
+            Change::Unmount(target) => {
+                // Nothing but the target's own mount can go away: links are not followed.
+                mounts::open_beneath(root.as_fd(), target)?;
+                rustix::mount::unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+            }
+            Change::Hold(target) => {
+                let place = mounts::open_beneath(root.as_fd(), target)?;
+                let tree = mounts::detach_copy(place.as_fd())?;
+                let held =
+                    Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEVICES);
+                mounts::set_attributes(tree.as_fd(), held, true, None)?;
+                mounts::attach(tree.as_fd(), place.as_fd())?;
+            }
+            Change::Mask(target) => {
+                let place = mounts::open_beneath(root.as_fd(), target)?;
+                let stat = rustix::fs::fstat(&place)?;
+                let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+                let void = if directory { "/.ringfence/empty" } else { "/.ringfence/nothing" };
+                let void = mounts::open_beneath(root.as_fd(), Path::new(void))?;
+                let tree = mounts::detach_copy(void.as_fd())?;
+                mounts::set_attributes(tree.as_fd(), Attributes::READ_ONLY, false, None)?;
+                mounts::attach(tree.as_fd(), place.as_fd())?;
+            }
+        }
+        Ok(())
+    }
+}

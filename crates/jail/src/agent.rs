@@ -1,0 +1,170 @@
+//! The last steps of the process that becomes the agent: limits, Landlock, filter, self-test, exec.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_model::boundary::{Access, Boundary, Limits, MountKind};
+use ringfence_sys::landlock_rules::{self, Permit};
+use ringfence_sys::process::{Program, exit_now, set_standard};
+use ringfence_sys::{fdpass, mounts, seccomp};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::launch::{Launch, Stdio};
+use crate::message::FromInside;
+use crate::self_test;
+use crate::step::{During, StepError};
+
+/// Becomes the agent, or says why not; never returns.
+pub fn main(launch: &Launch<'_>, terminal: Option<OwnedFd>, life: &OwnedFd) -> ! {
+    let error = match prepare(launch, terminal, life) {
+        Ok(program) => {
+            let error = program.become_it();
+            let errno = error.raw_os_error().unwrap_or(0);
+            let program = launch.boundary.argv.first().cloned().unwrap_or_default();
+            FromInside::ExecFailed { program, errno }
+        }
+        Err(error) => FromInside::Failed { error },
+    };
+    say(life, &error, &[]);
+    // As shells do: 127 for a program that is not there, 126 for one that cannot be started.
+    const ENOENT: i32 = 2;
+    exit_now(match error {
+        FromInside::ExecFailed { errno: ENOENT, .. } => 127,
+        FromInside::ExecFailed { .. } => 126,
+        _ => 125,
+    })
+}
+
+/// Sends one message; where the supervisor is gone there is nobody left to tell.
+pub fn say(life: &OwnedFd, message: &FromInside, descriptors: &[BorrowedFd<'_>]) {
+    if let Ok(bytes) = serde_json::to_vec(message) {
+        let _ = fdpass::send(life.as_fd(), &bytes, descriptors);
+    }
+}
+
+fn prepare(
+    launch: &Launch<'_>,
+    terminal: Option<OwnedFd>,
+    life: &OwnedFd,
+) -> Result<Program, StepError> {
+    let boundary = launch.boundary;
+    let program = lay_out(boundary)?;
+    ringfence_sys::process::reset_signals().during("reset", "signals")?;
+    rustix::process::setsid().during("start", "a session")?;
+    standard_descriptors(launch, terminal)?;
+    ringfence_sys::process::cloexec_all().during("mark", "descriptors close-on-exec")?;
+    limit(&boundary.limits)?;
+    rustix::process::chdir(&boundary.cwd).during("enter", boundary.cwd.display())?;
+    rustix::thread::set_no_new_privs(true).during("set", "no_new_privs")?;
+    let abi = landlock_rules::confine(rules(boundary)?, boundary.floor.landlock)
+        .map_err(|error| StepError::refused("apply", "Landlock", error.to_string()))?;
+    let listener = seccomp::install(launch.filter, launch.notify_exec)
+        .during("install", "the system call filter")?;
+    let probes = self_test::run(boundary, &launch.probes);
+    let held = probes.iter().all(|probe| probe.held);
+    let descriptors: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
+    say(life, &FromInside::Ready { landlock: abi, probes }, &descriptors);
+    drop(descriptors);
+    drop(listener);
+    if !held {
+        exit_now(125);
+    }
+    // The word comes when the start is in the ledger. No word: nothing starts.
+    match fdpass::receive(life.as_fd()) {
+        Ok((word, _)) if word == b"go" => Ok(program),
+        _ => exit_now(125),
+    }
+}
+
+fn standard_descriptors(launch: &Launch<'_>, terminal: Option<OwnedFd>) -> Result<(), StepError> {
+    let null = || -> io::Result<OwnedFd> { Ok(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?.into()) };
+    if let Some(slave) = &terminal {
+        rustix::process::ioctl_tiocsctty(slave).during("take", "the terminal")?;
+    }
+    for (number, stdio) in (0..).zip(&launch.stdio) {
+        let opened;
+        let source = match (stdio, &terminal) {
+            (Stdio::Pass(fd), _) => fd.as_fd(),
+            (Stdio::Terminal, Some(slave)) => slave.as_fd(),
+            (Stdio::Terminal, None) | (Stdio::Null, _) => {
+                opened = null().during("open", "/dev/null")?;
+                opened.as_fd()
+            }
+        };
+        set_standard(source, number).during("set", format!("descriptor {number}"))?;
+    }
+    Ok(())
+}
+
+fn limit(limits: &Limits) -> Result<(), StepError> {
+    let set = |resource: Resource, value: u64, name: &str| -> Result<(), StepError> {
+        // Never above what this process may have: lowering always works.
+        let hard = getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
+        setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) })
+            .during("limit", name)
+    };
+    set(Resource::Core, 0, "core dumps")?;
+    if let Some(value) = limits.processes {
+        set(Resource::Nproc, value, "processes")?;
+    }
+    if let Some(value) = limits.open_files {
+        set(Resource::Nofile, value, "open files")?;
+    }
+    if let Some(value) = limits.file_size {
+        set(Resource::Fsize, value, "file size")?;
+    }
+    Ok(())
+}
+
+/// The Landlock hierarchy: look everywhere in the constructed root, change only what is writable.
+fn rules(boundary: &Boundary) -> Result<Vec<(OwnedFd, Permit)>, StepError> {
+    let open = |path: &Path| mounts::open_place(path).during("open", path.display());
+    let mut rules = vec![(open(Path::new("/"))?, Permit::ReadExecute)];
+    for mount in &boundary.mounts {
+        let writable = match &mount.kind {
+            MountKind::Bind { access, .. } => *access == Access::ReadWrite,
+            MountKind::Tmpfs { .. } | MountKind::Overlay { .. } => true,
+            MountKind::Proc | MountKind::Devices => true,
+            _ => false,
+        };
+        if writable {
+            rules.push((open(&mount.target)?, Permit::Full));
+        }
+    }
+    Ok(rules)
+}
+
+fn c_text(text: &[u8], what: &str) -> Result<CString, StepError> {
+    CString::new(text).map_err(|_| StepError::refused("pass", what, "it contains a NUL byte"))
+}
+
+fn lay_out(boundary: &Boundary) -> Result<Program, StepError> {
+    let arguments: Result<Vec<_>, _> =
+        boundary.argv.iter().map(|text| c_text(text.as_bytes(), "an argument")).collect();
+    let environment: Result<Vec<_>, _> = boundary
+        .environment
+        .iter()
+        .map(|(name, value)| c_text(format!("{name}={value}").as_bytes(), name))
+        .collect();
+    let candidates: Result<Vec<_>, _> = candidates(boundary)
+        .iter()
+        .map(|path| c_text(path.as_os_str().as_bytes(), "the program's path"))
+        .collect();
+    Ok(Program::new(candidates?, arguments?, environment?))
+}
+
+/// Where the program may be: as typed with a slash, else in each directory of `PATH`.
+fn candidates(boundary: &Boundary) -> Vec<PathBuf> {
+    let Some(program) = boundary.argv.first() else { return Vec::new() };
+    if program.contains('/') {
+        return vec![PathBuf::from(program)];
+    }
+    let path = boundary.environment.get("PATH").map_or("/usr/bin:/bin", String::as_str);
+    std::env::split_paths(OsStr::new(path))
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(program))
+        .collect()
+}

@@ -1,0 +1,205 @@
+//! Pid 1 of a sandbox: builds the boundary, starts the agent, reaps, ends.
+//!
+//! It is a fork of the launcher that has wiped its command line and environment; it holds no secret,
+//! no capability once the boundary stands, and enforces nothing: everything that binds the agent is
+//! in the kernel by then. When it dies, for whatever reason, the kernel kills everything inside.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use ringfence_sys::process::{
+    Namespaces, Side, close_all_but, drop_all_capabilities, exit_now, fork_into,
+    scrub_arguments_and_environment,
+};
+use ringfence_sys::fdpass;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+
+use crate::agent::{self, say};
+use crate::launch::{Launch, Prepared, Stdio, kept};
+use crate::message::FromInside;
+use crate::network::{self, Captured};
+use crate::root::Root;
+use crate::step::{During, StepError};
+use crate::idmap;
+
+/// Runs as pid 1 until the agent ends; the caller exits then.
+pub fn main(launch: Launch<'_>, prepared: &Prepared, life: OwnedFd) {
+    if let Err(error) = live(&launch, prepared, &life) {
+        say(&life, &FromInside::Failed { error }, &[]);
+        exit_now(125);
+    }
+}
+
+fn live(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), StepError> {
+    seclude(launch, prepared, life)?;
+    await_mapping(launch, life)?;
+    let captured = network::capture(&launch.boundary.network, launch.gateway.as_fd())?;
+    let hostname = &launch.boundary.identity.hostname;
+    rustix::system::sethostname(hostname.as_bytes()).during("set", "the host name")?;
+    let root = Root::new()?;
+    root.fill(launch.boundary, prepared)?;
+    root.enter()?;
+    drop_all_capabilities().during("drop", "capabilities")?;
+    rustix::thread::set_no_new_privs(true).during("set", "no_new_privs")?;
+    undumpable()?;
+    let agent = start_agent(launch, life, &captured)?;
+    reap(launch, life, &agent)
+}
+
+/// Cuts the fork off from what the launcher was: its death, descriptors, arguments, environment.
+fn seclude(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), StepError> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .during("tie", "the sandbox to its supervisor")?;
+    let mut keep = kept(launch, prepared);
+    keep.push(life.as_fd());
+    close_all_but(&keep).during("close", "inherited descriptors")?;
+    scrub_arguments_and_environment(c"ringfence-init");
+    rustix::thread::set_name(c"ringfence-init").during("set", "the process name")?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    Ok(())
+}
+
+fn undumpable() -> Result<(), StepError> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .during("hide", "the memory of init")
+}
+
+/// Waits for the supervisor to have set the stage; an ordinary user's child maps itself.
+fn await_mapping(launch: &Launch<'_>, life: &OwnedFd) -> Result<(), StepError> {
+    let identity = &launch.boundary.identity;
+    if identity.owner.is_none() {
+        idmap::write_own_maps(identity)?;
+    }
+    match fdpass::receive(life.as_fd()) {
+        Ok((word, _)) if word == b"mapped" => {}
+        Ok(_) => exit_now(125),
+        Err(error) => return Err(StepError::new("hear from", "the supervisor", &error)),
+    }
+    if identity.owner.is_some() {
+        idmap::become_inside(identity)?;
+        // The change of ids has cleared the death signal (prctl(2)).
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .during("tie", "the sandbox to its supervisor")?;
+    }
+    Ok(())
+}
+
+struct Agent {
+    pid: Pid,
+}
+
+fn start_agent(
+    launch: &Launch<'_>,
+    life: &OwnedFd,
+    captured: &Captured,
+) -> Result<Agent, StepError> {
+    let wants_terminal = launch.stdio.iter().any(|stdio| matches!(stdio, Stdio::Terminal));
+    let terminal =
+        if wants_terminal { Some(open_terminal().during("open", "a terminal")?) } else { None };
+    let (master, slave) = terminal.unzip();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    match fork_into(Namespaces::NONE).during("start", "the agent")? {
+        Side::Child => {
+            drop(master);
+            agent::main(launch, slave, life)
+        }
+        Side::Parent { pid, pidfd } => {
+            drop(slave);
+            let message = FromInside::Built {
+                capture: captured.how.clone(),
+                ipv6: captured.ipv6,
+                terminal: master.is_some(),
+            };
+            let mut descriptors = vec![pidfd.as_fd()];
+            descriptors.extend(master.iter().map(AsFd::as_fd));
+            say(life, &message, &descriptors);
+            Ok(Agent { pid })
+        }
+    }
+}
+
+/// A pair of the sandbox's own: master and slave.
+fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?;
+    let open = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+    let slave = rustix::fs::open(name.as_c_str(), open, rustix::fs::Mode::empty())?;
+    Ok((master, slave))
+}
+
+/// Reaps whatever dies, makes sockets for published ports, ends with the agent's first process.
+fn reap(launch: &Launch<'_>, life: &OwnedFd, agent: &Agent) -> Result<(), StepError> {
+    let children = ringfence_sys::process::child_signals().during("watch", "child processes")?;
+    loop {
+        if let Some(code) = collect(agent.pid)? {
+            say(life, &FromInside::Exited { code }, &[]);
+            exit_now(code);
+        }
+        let mut watched = [
+            PollFd::new(life, PollFlags::empty()),
+            PollFd::new(&launch.gateway, PollFlags::IN),
+            PollFd::new(&children, PollFlags::IN),
+        ];
+        match poll(&mut watched, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(StepError::new("wait for", "events", &error.into())),
+        }
+        let [supervisor, gateway, child] = watched.map(|fd| fd.revents());
+        let gone = PollFlags::HUP | PollFlags::ERR;
+        if supervisor.intersects(gone) {
+            exit_now(137);
+        }
+        if child.contains(PollFlags::IN) {
+            ringfence_sys::process::drain_signals(&children);
+        }
+        if gateway.contains(PollFlags::IN) {
+            serve_gateway(launch);
+        } else if gateway.intersects(gone) {
+            // The gateway is gone: nothing leaves any more. The supervisor ends the run.
+            wait_for_the_end(life);
+        }
+    }
+}
+
+fn wait_for_the_end(life: &OwnedFd) -> ! {
+    let mut watched = [PollFd::new(life, PollFlags::empty())];
+    let _ = poll(&mut watched, None);
+    exit_now(137)
+}
+
+/// Collects every dead child; the agent's code when it is among them.
+fn collect(agent: Pid) -> Result<Option<i32>, StepError> {
+    let mut code = None;
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                if pid == agent {
+                    code = Some(match (status.exit_status(), status.terminating_signal()) {
+                        (Some(code), _) => code,
+                        (None, Some(signal)) => 128 + signal,
+                        (None, None) => 255,
+                    });
+                }
+            }
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(code),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(StepError::new("reap", "children", &error.into())),
+        }
+    }
+}
+
+/// Answers one request of the gateway for a socket of this network namespace.
+fn serve_gateway(launch: &Launch<'_>) {
+    let Ok((request, _)) = fdpass::try_receive(launch.gateway.as_fd()) else { return };
+    if request != br#"{"want":"tcp4"}"# {
+        return;
+    }
+    // Where no socket can be had, the hang-up of an empty answer tells the gateway.
+    let Ok(socket) = network::fresh_socket() else { return };
+    let _ = fdpass::send(launch.gateway.as_fd(), br#"{"have":"tcp4"}"#, &[socket.as_fd()]);
+}

@@ -1,0 +1,184 @@
+//! The outside half of a start: fork into fresh namespaces, map ids, hand over descriptors.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ringfence_model::boundary::{Boundary, MountKind};
+use ringfence_sys::process::{Namespaces, Side, exit_now, fork_into};
+use ringfence_sys::{bpf, fdpass, mounts};
+use rustix::process::{Pid, Signal};
+
+use crate::adjust::Handle;
+use crate::idmap;
+use crate::init;
+use crate::step::{During, StepError};
+
+/// What one of the agent's three standard descriptors is.
+#[derive(Debug)]
+pub enum Stdio {
+    /// The sandbox's own terminal.
+    Terminal,
+    /// This descriptor, passed as it is (a pipe).
+    Pass(OwnedFd),
+    /// The sandbox's own `/dev/null`.
+    Null,
+}
+
+/// Things of the host that the self-test must not reach.
+#[derive(Clone, Debug)]
+pub struct Probes {
+    /// Name of an abstract Unix socket on which the supervisor listens.
+    pub abstract_name: Vec<u8>,
+    /// Port on the host's loopback on which the supervisor listens.
+    pub loopback_port: u16,
+}
+
+/// Everything a start needs.
+pub struct Launch<'a> {
+    /// The plan.
+    pub boundary: &'a Boundary,
+    /// The compiled system call filter.
+    pub filter: &'a bpf::Program,
+    /// Whether started programs are reported to the supervisor.
+    pub notify_exec: bool,
+    /// Standard input, output and error.
+    pub stdio: [Stdio; 3],
+    /// The end of the gateway's socket on which init hands over the listeners.
+    pub gateway: OwnedFd,
+    /// What the self-test must not reach.
+    pub probes: Probes,
+    /// Called with init's process id before it may go on, to put it into its cgroup.
+    pub attach: &'a dyn Fn(Pid) -> io::Result<()>,
+}
+
+/// A sandbox that is being built or runs.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Its init, pid 1 inside; when it dies, everything inside dies.
+    pub init: OwnedFd,
+    /// Init's process id on the host.
+    pub pid: Pid,
+    /// The life line: [`crate::FromInside`] packets come out, one `go` packet goes in.
+    pub life: OwnedFd,
+    /// A way to change its mounts later.
+    pub handle: Handle,
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The kernel refused the namespaces.
+    #[error("cannot create the sandbox's namespaces: {source}")]
+    Namespaces {
+        /// What it said.
+        source: io::Error,
+    },
+    /// A step on the outside failed.
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+/// The sources that only the outside may open, in the order of the boundary's mounts.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// For a bind: the tree. For an overlay: the lower tree, then the tree that holds upper and work.
+    pub trees: Vec<Vec<OwnedFd>>,
+}
+
+impl Prepared {
+    fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.trees.iter().flatten().map(AsFd::as_fd)
+    }
+}
+
+/// Starts building the sandbox; the caller reads the life line for what becomes of it.
+///
+/// Must be called by a single-threaded process (the child is a fork of it).
+///
+/// # Errors
+/// [`LaunchError`]; nothing is left behind then.
+pub fn launch(launch: Launch<'_>) -> Result<Sandbox, LaunchError> {
+    let prepared = prepare_sources(launch.boundary)?;
+    let (life, inner_life) = fdpass::pair().during("create", "the life line")?;
+    match fork_into(Namespaces::ALL).map_err(|source| LaunchError::Namespaces { source })? {
+        Side::Child => {
+            drop(life);
+            init::main(launch, &prepared, inner_life);
+            exit_now(70)
+        }
+        Side::Parent { pid, pidfd } => {
+            drop(inner_life);
+            match settle(&launch, pid, &life) {
+                Ok(handle) => Ok(Sandbox { init: pidfd, pid, life, handle }),
+                Err(error) => {
+                    let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+                    let _ = ringfence_sys::process::wait_code(pidfd.as_fd());
+                    Err(error.into())
+                }
+            }
+        }
+    }
+}
+
+/// What must be true before init goes on: it is in its cgroup, its ids are mapped.
+fn settle(launch: &Launch<'_>, pid: Pid, life: &OwnedFd) -> Result<Handle, StepError> {
+    (launch.attach)(pid).during("put the sandbox into", "its cgroup")?;
+    if launch.boundary.identity.owner.is_some() {
+        idmap::write_maps(pid, &launch.boundary.identity)?;
+    }
+    let handle = Handle::open(pid).during("open", "the sandbox's namespaces")?;
+    fdpass::send(life.as_fd(), b"mapped", &[]).during("talk to", "the sandbox's init")?;
+    Ok(handle)
+}
+
+/// As root every source is opened here: the sandbox's own user could not reach into them.
+fn prepare_sources(boundary: &Boundary) -> Result<Prepared, StepError> {
+    let Some(owner) = boundary.identity.owner else {
+        return Ok(Prepared::default());
+    };
+    let map = idmap::namespace(owner, &boundary.identity)?;
+    let mut trees = Vec::with_capacity(boundary.mounts.len());
+    for mount in &boundary.mounts {
+        trees.push(match &mount.kind {
+            MountKind::Bind { source, owned, identity, .. } => {
+                let place = crate::root::open_source(source, *identity)?;
+                vec![copy(place.as_fd(), owned.then_some(map.as_fd()), source.display())?]
+            }
+            MountKind::Overlay { lower, upper, identity, .. } => {
+                let place = crate::root::open_source(lower, *identity)?;
+                let store = upper.parent().unwrap_or(upper);
+                let store_place = crate::root::open_source(store, None)?;
+                vec![
+                    copy(place.as_fd(), Some(map.as_fd()), lower.display())?,
+                    copy(store_place.as_fd(), Some(map.as_fd()), store.display())?,
+                ]
+            }
+            _ => Vec::new(),
+        });
+    }
+    Ok(Prepared { trees })
+}
+
+fn copy(
+    place: BorrowedFd<'_>,
+    map: Option<BorrowedFd<'_>>,
+    name: impl std::fmt::Display,
+) -> Result<OwnedFd, StepError> {
+    let tree = mounts::detach_copy(place).during("copy the mount of", &name)?;
+    if map.is_some() {
+        mounts::set_attributes(tree.as_fd(), mounts::Attributes::NONE, false, map).during(
+            "map the owner of (this file system may not support id-mapped mounts; run as an ordinary user)",
+            &name,
+        )?;
+    }
+    Ok(tree)
+}
+
+/// Descriptors that init keeps.
+pub(crate) fn kept<'a>(launch: &'a Launch<'_>, prepared: &'a Prepared) -> Vec<BorrowedFd<'a>> {
+    let passed = launch.stdio.iter().filter_map(|stdio| match stdio {
+        Stdio::Pass(fd) => Some(fd.as_fd()),
+        Stdio::Terminal | Stdio::Null => None,
+    });
+    passed.chain([launch.gateway.as_fd()]).chain(prepared.all()).collect()
+}

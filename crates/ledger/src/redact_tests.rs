@@ -1,0 +1,191 @@
+//! Tests of the redactor: every shape goes, ordinary text stays.
+
+use super::*;
+
+const ANTHROPIC: &str = "sk-ant-api03-AbCdEf0123456789_-xyz";
+
+fn text(input: &str) -> String {
+    Redactor::default().text(input).into_owned()
+}
+
+#[test]
+fn c14_tokens_are_masked_by_shape() {
+    let long = "0123456789abcdefABCDEF0123456789abcdef";
+    let cases = [
+        (ANTHROPIC.to_owned(), "anthropic-key"),
+        (format!("sk-proj-{long}"), "api-key"),
+        (format!("ghp_{long}"), "github-token"),
+        (format!("gho_{long}"), "github-token"),
+        (format!("github_pat_11ABC_{long}"), "github-token"),
+        ("AKIAIOSFODNN7EXAMPLE".to_owned(), "aws-key-id"),
+        (format!("AIza{long}"), "google-key"),
+        ("xoxb-1234567890-abcdefghij".to_owned(), "slack-token"),
+        ("glpat-abcdefghij0123456789".to_owned(), "gitlab-token"),
+        (format!("npm_{long}"), "npm-token"),
+        (format!("pypi-AgEIcHlwaS5vcmc{long}"), "pypi-token"),
+        (
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl".to_owned(),
+            "jwt",
+        ),
+    ];
+    for (secret, kind) in cases {
+        for around in [
+            ("", ""),
+            ("x=", " y"),
+            ("(", ")"),
+            ("https://h/p?k=", "&z=1"),
+            ("é", "é"),
+        ] {
+            let masked = text(&format!("{}{secret}{}", around.0, around.1));
+            assert_eq!(masked, format!("{}[redacted:{kind}]{}", around.0, around.1));
+        }
+    }
+}
+
+#[test]
+fn c14_credentials_are_masked_by_place() {
+    let cases = [
+        (
+            "curl -H 'Authorization: Bearer abc.def-123' x",
+            "curl -H 'Authorization: [redacted:header]' x",
+        ),
+        (
+            "AUTHORIZATION:Basic dXNlcjpwYXNz\nHost: a",
+            "AUTHORIZATION:[redacted:header]\nHost: a",
+        ),
+        (
+            "sent Bearer abcdefgh12345",
+            "sent Bearer [redacted:credential]",
+        ),
+        (
+            "https://user:pa@ss@h.example/x?a=b",
+            "https://[redacted:userinfo]@h.example/x?a=b",
+        ),
+        (
+            "postgres://u:p@db/x redis://:p@r",
+            "postgres://[redacted:userinfo]@db/x redis://[redacted:userinfo]@r",
+        ),
+        ("FOO_TOKEN=hunter2 cmd", "FOO_TOKEN=[redacted:value] cmd"),
+        ("--token=abc", "--token=[redacted:value]"),
+        (
+            "mysql --password hunter2 db",
+            "mysql --password [redacted:value] db",
+        ),
+        (
+            "https://h/?access_token=abc&b=1",
+            "https://h/?access_token=[redacted:value]&b=1",
+        ),
+        (
+            "{\"password\": \"a b\", \"x\": 1}",
+            "{\"password\": \"[redacted:value]\", \"x\": 1}",
+        ),
+        (
+            "export API_KEY='a b c'",
+            "export API_KEY='[redacted:value]'",
+        ),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----\nrest",
+            "[redacted:pem]\nrest",
+        ),
+        (
+            "x -----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn",
+            "x [redacted:pem]",
+        ),
+    ];
+    for (input, want) in cases {
+        assert_eq!(text(input), want);
+    }
+}
+
+#[test]
+fn c14_ordinary_text_stays() {
+    for input in [
+        "task-runner sk-1 disk-abcdefghijklmnopqrstuvwxyz",
+        "npm_config_registry=https://r.example/",
+        "https://example.com/a@b",
+        "PWD=/home/x",
+        "max_tokens=100",
+        "git@example.com:a/b.git",
+        "--token --x",
+        "3b4a0d1f9c8e7d6c5b4a39281706f5e4d3c2b1a0918273645546372819a0b1c2",
+        "basic usage",
+        "a: b",
+        "ünïcödé",
+    ] {
+        assert_eq!(text(input), input);
+    }
+}
+
+#[test]
+fn sp3_known_values_go_in_every_encoding() {
+    let redactor = Redactor::new(["p@ss/wörd+1".to_owned(), "short".to_owned()]);
+    for input in [
+        "a p@ss/wörd+1 b",
+        "a p%40ss%2Fw%C3%B6rd%2B1 b",
+        "a p%40ss%2fw%c3%b6rd%2b1 b",
+        "a cEBzcy93w7ZyZCsx b",
+    ] {
+        assert_eq!(redactor.text(input), "a [redacted:known] b", "{input}");
+    }
+    assert_eq!(redactor.text("short"), "short");
+    assert_eq!(
+        format!("{redactor:?}"),
+        "Redactor(5 known values)".replace('5', &redactor.known.len().to_string())
+    );
+    assert!(!format!("{redactor:?}").contains("p@ss"));
+    let host = Redactor::new(["s3cretvalue".to_owned()]);
+    assert_eq!(
+        host.text("s3cretvalue.evil.example"),
+        "redacted-known.evil.example"
+    );
+}
+
+#[test]
+fn c14_arguments_after_secret_options_go() {
+    let argv: Vec<String> = [
+        "curl",
+        "-u",
+        "me:pw",
+        "--password",
+        "hunter2",
+        "--token",
+        "--next",
+        "-X",
+        "GET",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let masked = Redactor::default().arguments(&argv);
+    assert_eq!(
+        masked,
+        [
+            "curl",
+            "-u",
+            "[redacted:argument]",
+            "--password",
+            "[redacted:argument]",
+            "--token",
+            "--next",
+            "-X",
+            "GET"
+        ]
+    );
+    assert_eq!(
+        Redactor::default().named("GH_TOKEN", "abc"),
+        "[redacted:value]"
+    );
+    assert_eq!(Redactor::default().named("HOME", "/home/x"), "/home/x");
+}
+
+proptest::proptest! {
+    #[test]
+    fn c14_no_text_makes_it_panic_or_leaves_a_known_value(
+        before in ".{0,40}", after in "[ -~]{0,40}", secret in "[A-Za-z0-9]{8,40}"
+    ) {
+        let redactor = Redactor::new([secret.clone()]);
+        let masked = redactor.text(&format!("{before}{secret}{after}")).into_owned();
+        proptest::prop_assert!(!masked.contains(&secret) || before.contains(&secret) || "[redacted:known]".contains(&secret));
+        let again = redactor.text(&masked).into_owned();
+        proptest::prop_assert_eq!(&redactor.text(&again), &again);
+    }
+}

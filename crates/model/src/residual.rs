@@ -1,0 +1,248 @@
+//! What a boundary does not contain, as data: one row per residual risk, with the fact that makes
+//! it apply.
+//!
+//! The first record of every run names the rows that hold for it, and THREAT-MODEL.md shows the
+//! same table (a test compares them). Ids are never reused and never change their meaning.
+
+/// One thing that is not contained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResidualRisk {
+    /// Stable id, as it stands in ledgers and documents.
+    pub id: &'static str,
+    /// In one sentence, for a person.
+    pub what: &'static str,
+    /// When it applies.
+    pub when: When,
+}
+
+/// The fact that makes a row apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum When {
+    /// In every run.
+    Always,
+    /// The agent may change files of the project, in whatever way.
+    WorkspaceWritable,
+    /// The workspace is `direct`.
+    Direct,
+    /// Protected paths are opened.
+    Unprotected,
+    /// The sandbox has a name, so its private home is kept.
+    NamedHome,
+    /// Host variables beyond the built-in profile are passed in.
+    VariablesPassed,
+    /// Some destination outside may be reached.
+    NetworkAllowed,
+    /// A wildcard destination may be reached.
+    WildcardAllowed,
+    /// The host's loopback may be reached on some port.
+    HostLoopback,
+    /// Ports inside are published on the host's loopback.
+    Published,
+    /// Connections leave through the host's upstream proxy.
+    UpstreamProxy,
+    /// This kernel cannot redirect every port to the gateway.
+    CaptureByPort,
+    /// The agent's output goes to a terminal.
+    Terminal,
+    /// `exec` is `base`.
+    ExecBase,
+    /// `debug` is on.
+    Debug,
+    /// No control group enforces the memory limit.
+    MemoryWatched,
+    /// The kernel's Landlock is older than this ABI.
+    LandlockBelow(u32),
+    /// The supervisor runs as root.
+    Root,
+}
+
+impl When {
+    /// The fact in words, as it stands in the threat model.
+    #[must_use]
+    pub fn words(self) -> String {
+        let text = match self {
+            Self::Always => "always",
+            Self::WorkspaceWritable => "`review` or `direct` workspace",
+            Self::Direct => "`direct` workspace",
+            Self::Unprotected => "`unprotect` is used",
+            Self::NamedHome => "the sandbox has a name",
+            Self::VariablesPassed => "variables are passed in",
+            Self::NetworkAllowed => "some destination is allowed",
+            Self::WildcardAllowed => "a wildcard is allowed",
+            Self::HostLoopback => "`host.ringfence` is allowed",
+            Self::Published => "ports are published",
+            Self::UpstreamProxy => "the host has a proxy",
+            Self::CaptureByPort => "a kernel without nf_tables redirection",
+            Self::Terminal => "output to a terminal",
+            Self::ExecBase => "`exec = \"base\"`",
+            Self::Debug => "`debug = true`",
+            Self::MemoryWatched => "no writable cgroup",
+            Self::LandlockBelow(abi) => return format!("Landlock older than ABI {abi}"),
+            Self::Root => "ringfence runs as root",
+        };
+        text.to_owned()
+    }
+}
+
+const fn row(id: &'static str, when: When, what: &'static str) -> ResidualRisk {
+    ResidualRisk { id, what, when }
+}
+
+/// Every residual risk that is known.
+pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
+    row(
+        "RR-KERNEL",
+        When::Always,
+        "Agent and host share one kernel: a fault in it that the allowed system calls reach can break the boundary.",
+    ),
+    row(
+        "RR-SIDE-CHANNELS",
+        When::Always,
+        "Timing, the page cache and the processor's caches are shared with the host: what they tell and carry is not contained.",
+    ),
+    row(
+        "RR-OWNER",
+        When::Always,
+        "Whoever owns the account that runs ringfence, and root, can change policy, state and ledger: the ledger is evidence against the agent, not against them.",
+    ),
+    row(
+        "RR-ROOT",
+        When::Root,
+        "The supervisor holds root's rights, so a fault in it is a fault with root's rights; an ordinary user risks less.",
+    ),
+    row(
+        "RR-PROJECT-SECRETS",
+        When::Always,
+        "Secrets that lie in the project or in a granted directory are visible inside, unless `deny` hides their names.",
+    ),
+    row(
+        "RR-RECORD-WORDS",
+        When::Always,
+        "Names, paths and arguments in the ledger are the agent's own words, escaped and with known secrets redacted: a secret of an unknown shape can stand there.",
+    ),
+    row(
+        "RR-EXEC-OBSERVED",
+        When::Always,
+        "Program starts are recorded as seen, not decided: memory can change after it was read, and what a program maps or interprets later is not seen.",
+    ),
+    row(
+        "RR-LATER-RUN",
+        When::WorkspaceWritable,
+        "Sources, scripts and build files are shown as changes and not judged: a person who runs them outside runs the agent's code.",
+    ),
+    row(
+        "RR-DIRECT-AT-ONCE",
+        When::Direct,
+        "Changes are made in the project itself: there is no `discard`.",
+    ),
+    row(
+        "RR-DIRECT-REPLACED",
+        When::Direct,
+        "A program outside that replaces a held file or directory (git, an editor) takes the hold off it until it is held again.",
+    ),
+    row(
+        "RR-DIRECT-NESTED",
+        When::Direct,
+        "Repositories nested in the project and linked worktrees' main repositories are not protected: only `review` holds their hooks and settings back.",
+    ),
+    row(
+        "RR-UNPROTECTED",
+        When::Unprotected,
+        "Opened paths are run or trusted by programs outside: what the agent writes there acts on the host.",
+    ),
+    row(
+        "RR-NAMED-HOME",
+        When::NamedHome,
+        "A login made inside is kept in the sandbox's private home: a real secret that every later run of that name can read.",
+    ),
+    row(
+        "RR-VARIABLES",
+        When::VariablesPassed,
+        "Variables that are passed in are readable by everything inside: a credential among them can be used and given away.",
+    ),
+    row(
+        "RR-EXFILTRATION",
+        When::NetworkAllowed,
+        "What the agent can read can leave through any destination that it may reach: connections are judged by place, not by what they carry.",
+    ),
+    row(
+        "RR-FRONTING",
+        When::NetworkAllowed,
+        "Behind TLS only the (outer) server name is judged: a front that serves many names can be asked for another one within the connection.",
+    ),
+    row(
+        "RR-NAME-CHANNEL",
+        When::WildcardAllowed,
+        "Under a wildcard the name carries data: whoever answers for the domain sees every name that is looked up below it.",
+    ),
+    row(
+        "RR-HOST-LOOPBACK",
+        When::HostLoopback,
+        "Services of the host on the named ports take the agent for a local program.",
+    ),
+    row(
+        "RR-PUBLISHED",
+        When::Published,
+        "Every program and user of the host can reach the published ports, and what answers there is the agent's.",
+    ),
+    row(
+        "RR-UPSTREAM-PROXY",
+        When::UpstreamProxy,
+        "The upstream proxy resolves the names that it is asked for: rules about addresses do not bind what it dials.",
+    ),
+    row(
+        "RR-CAPTURE-BY-PORT",
+        When::CaptureByPort,
+        "Only ports that rules name are captured: connections to others are refused by the kernel without a record.",
+    ),
+    row(
+        "RR-TERMINAL",
+        When::Terminal,
+        "Control sequences are filtered, words are not: what the agent prints can imitate a prompt or ringfence itself.",
+    ),
+    row(
+        "RR-EXEC-BASE",
+        When::ExecBase,
+        "Interpreters and the dynamic loader of the base run code from any file that they can read: `base` is no control of content.",
+    ),
+    row(
+        "RR-DEBUG",
+        When::Debug,
+        "Processes inside may trace each other, and more of the kernel can be reached.",
+    ),
+    row(
+        "RR-MEMORY-WATCHED",
+        When::MemoryWatched,
+        "The memory of all processes together is watched from outside and acted on after the fact, not capped by the kernel.",
+    ),
+    row(
+        "RR-LANDLOCK",
+        When::LandlockBelow(6),
+        "There is no second layer beneath the namespaces for abstract sockets and signals; below ABI 3 none for truncation either.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn gv4_ids_are_unique_and_rows_are_sentences() {
+        let ids: BTreeSet<_> = RESIDUAL_RISKS.iter().map(|risk| risk.id).collect();
+        assert_eq!(ids.len(), RESIDUAL_RISKS.len());
+        for risk in RESIDUAL_RISKS {
+            let name = risk.id.strip_prefix("RR-").unwrap();
+            assert!(
+                name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-'),
+                "{}",
+                risk.id
+            );
+            assert!(
+                risk.what.ends_with('.') && !risk.what.contains('|'),
+                "{}",
+                risk.id
+            );
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The supervisor: owns a run from its start to its end. Authority, ledger, life cycle, control.
+//!
+//! It runs outside every boundary. It never parses what a sandbox sends over the network (the
+//! gateway does) and never acts on what a sandbox says about itself.
+#![forbid(unsafe_code)]
+
+mod binary;
+pub mod changes;
+mod clock;
+mod control_server;
+pub mod definition;
+pub mod heal;
+pub mod host;
+mod limits;
+pub mod load;
+pub mod mend;
+pub mod paths;
+mod plan;
+mod recorder;
+mod reload;
+mod risks;
+pub mod run;
+pub mod rundir;
+mod show;
+mod stdio;
+mod terminal;
+pub mod trust;
+pub mod view;
+mod watch;
+
+pub use ringfence_ledger::render::line as render_record;
+pub use ringfence_policy::{CommandLine, schema as definition_schema};
+pub use show::{Row as PolicyRow, policy_table};

@@ -1,0 +1,24 @@
+//! Limits of the supervisor, with units, in one place.
+
+/// Entries that the walk for hidden names looks at before it gives up.
+pub const HIDE_WALK_ENTRIES: usize = 5_000_000;
+/// Free space of the state directory's file system below which a run is ended, in bytes.
+pub const DISK_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
+/// How often watched limits are looked at while a run is far from them, in milliseconds.
+pub const WATCH_SLOW_MS: u64 = 1_000;
+/// How often watched limits are looked at when a run is near one, in milliseconds.
+pub const WATCH_FAST_MS: u64 = 100;
+/// Window in which equal denials are counted into one record, in nanoseconds.
+pub const COALESCE_NS: u64 = 1_000_000_000;
+/// Distinct denials that are counted at once.
+pub const COALESCE_KEYS: usize = 1_024;
+/// How long processes inside get to end after SIGTERM to ringfence, in milliseconds.
+pub const TERMINATE_GRACE_MS: u64 = 5_000;
+/// Control connections at once.
+pub const CONTROL_CONNECTIONS: usize = 32;
+/// Bytes that wait for the terminal or a pipe before the agent's output is no longer read.
+pub const OUTPUT_BUFFER_BYTES: usize = 256 * 1024;
+/// Program starts recorded per second; what is above is counted.
+pub const EXEC_RECORDS_PER_SECOND: u64 = 2_000;
+/// Denials listed at the end of a run.
+pub const EXIT_DENIALS: usize = 10;

@@ -1,0 +1,60 @@
+//! What a person can do when a host lacks something: one sentence and one command per cause.
+
+use ringfence_jail::{LaunchError, StepError};
+
+const EPERM: i32 = 1;
+const EACCES: i32 = 13;
+const EINVAL: i32 = 22;
+const ENOSPC: i32 = 28;
+const ENOSYS: i32 = 38;
+const EUSERS: i32 = 87;
+
+/// For a start that failed in the kernel's first answer.
+#[must_use]
+pub fn for_launch(error: &LaunchError) -> Option<String> {
+    match error {
+        LaunchError::Namespaces { source } => Some(namespaces(source.raw_os_error().unwrap_or(0))),
+        LaunchError::Step(step) => for_step(step),
+    }
+}
+
+/// Why user namespaces are refused, and the command that permits them.
+#[must_use]
+pub fn namespaces(errno: i32) -> String {
+    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+    let is = |path: &str, value: &str| read(path).is_ok_and(|text| text == value);
+    if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        return "unprivileged user namespaces are switched off; permit them with:\n  sudo sysctl -w kernel.unprivileged_userns_clone=1".to_owned();
+    }
+    if is("/proc/sys/user/max_user_namespaces", "0") {
+        return "the number of user namespaces is limited to 0; permit them with:\n  sudo sysctl -w user.max_user_namespaces=15000".to_owned();
+    }
+    if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return "AppArmor restricts user namespaces to programs with a profile; install ringfence's with:\n  sudo install -m 644 packaging/apparmor/ringfence /etc/apparmor.d/ringfence && sudo apparmor_parser -r /etc/apparmor.d/ringfence".to_owned();
+    }
+    match errno {
+        ENOSPC | EUSERS => "the number of user namespaces is used up; raise it with:\n  sudo sysctl -w user.max_user_namespaces=15000".to_owned(),
+        ENOSYS => "this kernel lacks clone3 (Linux 5.3), or a container's filter hides it; `ringfence doctor` examines this host".to_owned(),
+        EPERM | EACCES => "something forbids user namespaces; in Docker run the container with:\n  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined\n  `ringfence doctor` examines this host".to_owned(),
+        _ => "`ringfence doctor` examines this host".to_owned(),
+    }
+}
+
+/// For a step of building that failed.
+#[must_use]
+pub fn for_step(error: &StepError) -> Option<String> {
+    let step = error.step.as_str();
+    if step.starts_with("write") && error.object.contains("_map") && error.errno == EPERM {
+        return Some(namespaces(EPERM));
+    }
+    if step.contains("copy-on-write") && [EPERM, EINVAL, ENOSYS].contains(&error.errno) {
+        return Some("this kernel or file system cannot make an unprivileged overlay (Linux 5.11); use `--workspace direct` or `--workspace read-only`".to_owned());
+    }
+    if error.object == "Landlock" {
+        return Some("switch Landlock on: add `landlock` to the kernel's `lsm=` boot parameter (Linux 5.13 or later); `ringfence doctor` examines this host".to_owned());
+    }
+    if [EPERM, EACCES].contains(&error.errno) {
+        return Some("`ringfence doctor` examines this host".to_owned());
+    }
+    None
+}

@@ -1,0 +1,222 @@
+//! From compiled policy and host facts to the boundary: every path canonical, nothing left to match.
+
+mod base;
+mod environment;
+mod hide;
+mod identity;
+mod protect;
+mod toolchains;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ringfence_model::boundary::{
+    Access, Boundary, ExecMode, Mount, MountKind, Network, Tier, Workspace, WorkspaceMode,
+};
+use ringfence_policy::Compiled;
+
+use crate::host::{self, Person};
+use crate::rundir::RunDir;
+
+pub use protect::{Placeholders, remove_placeholders};
+
+/// Why a policy cannot become a boundary on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A path that the plan needs cannot be examined.
+    #[error("cannot examine {path}: {source}")]
+    Examine {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A protected path is a symbolic link, which cannot be held in place.
+    #[error(
+        "{path} is a symbolic link, so it cannot be protected in a direct workspace; \
+         use `--workspace review`, or open it with `--unprotect {relative}`"
+    )]
+    ProtectedLink {
+        /// Which.
+        path: PathBuf,
+        /// As the definition names it.
+        relative: String,
+    },
+    /// The walk for hidden names passed its limit.
+    #[error("looking for hidden names: more than {limit} entries below {root}; name a smaller workspace, or hide whole directories")]
+    TooMany {
+        /// Where.
+        root: PathBuf,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// What a start needs beside the policy.
+pub struct Setting<'a> {
+    /// Who starts it.
+    pub person: &'a Person,
+    /// The user's home on the host.
+    pub home: &'a Path,
+    /// Where the agent starts.
+    pub cwd: &'a Path,
+    /// Program and arguments as typed.
+    pub argv: &'a [String],
+    /// The run's directory.
+    pub run: &'a RunDir,
+    /// The host directory that becomes the private home.
+    pub private_home: &'a Path,
+    /// The workspace's mode.
+    pub mode: WorkspaceMode,
+    /// Definition files in use that lie in the workspace.
+    pub definitions: &'a [PathBuf],
+    /// Reads one host variable.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// A boundary and what it must leave on the host while it stands.
+pub struct Plan {
+    /// The boundary.
+    pub boundary: Boundary,
+    /// Placeholders to make before the start and remove after the end.
+    pub placeholders: Placeholders,
+}
+
+/// Assembles the boundary.
+///
+/// # Errors
+/// [`PlanError`]; nothing has been changed on the host.
+pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, PlanError> {
+    let exec = compiled.exec.value == ExecMode::Any;
+    let limits = compiled.boundary_limits();
+    let who = identity::identity(setting)?;
+    let tools = toolchains::find(setting);
+    let mut mounts = base::mounts(&who, setting.run.id())?;
+    mounts.push(tmpfs("/tmp", limits.tmp, exec));
+    mounts.push(tmpfs("/var/tmp", limits.tmp, exec));
+    mounts.push(bind(setting.private_home, setting.home, Access::ReadWrite, exec, true)?);
+    mounts.extend(tools.mounts(setting, exec)?);
+    for grant in &compiled.files {
+        mounts.push(bind(&grant.path, &grant.path, grant.access, true, true)?);
+    }
+    workspace_mounts(compiled, setting, exec, &mut mounts)?;
+    let protected = protect::plan(compiled, setting)?;
+    mounts.extend(protected.mounts);
+    mounts.extend(hide::masks(compiled)?);
+    let environment = environment::build(compiled, setting, &who, &tools);
+    Ok(Plan {
+        boundary: Boundary {
+            tier: Tier::Process,
+            mounts,
+            workspace: Workspace {
+                root: compiled.workspace.root.clone(),
+                mode: setting.mode,
+                placeholders: protected.placeholders.paths(),
+            },
+            network: Network {
+                publish: compiled.boundary_publish(),
+                named_ports: compiled.named_ports(),
+                resolver: compiled.boundary_resolver(),
+            },
+            limits,
+            exec: compiled.exec.value,
+            debug: compiled.debug.value,
+            floor: compiled.boundary_floor(),
+            environment,
+            cwd: setting.cwd.to_owned(),
+            argv: setting.argv.to_vec(),
+            must_be_absent: absent(compiled, setting, &who.home),
+            identity: who,
+        },
+        placeholders: protected.placeholders,
+    })
+}
+
+/// What a changed policy hides that its predecessor did not.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn newly_hidden(before: &Compiled, after: &Compiled) -> Result<Vec<PathBuf>, PlanError> {
+    if before.denies == after.denies && before.masks == after.masks {
+        return Ok(Vec::new());
+    }
+    let old = hide::masks(before)?;
+    let new = hide::masks(after)?;
+    Ok(new.into_iter().filter(|mount| !old.contains(mount)).map(|mount| mount.target).collect())
+}
+
+fn tmpfs(target: &str, bytes: u64, exec: bool) -> Mount {
+    Mount { target: target.into(), kind: MountKind::Tmpfs { bytes, mode: 0o1777, exec } }
+}
+
+/// A bind whose source is pinned by device and inode.
+fn bind(
+    source: &Path,
+    target: &Path,
+    access: Access,
+    exec: bool,
+    owned: bool,
+) -> Result<Mount, PlanError> {
+    let identity = host::identity(source)
+        .map_err(|error| PlanError::Examine { path: source.to_owned(), source: error })?;
+    Ok(Mount {
+        target: target.to_owned(),
+        kind: MountKind::Bind {
+            source: source.to_owned(),
+            access,
+            exec,
+            owned,
+            identity: Some(identity),
+        },
+    })
+}
+
+fn workspace_mounts(
+    compiled: &Compiled,
+    setting: &Setting<'_>,
+    exec: bool,
+    mounts: &mut Vec<Mount>,
+) -> Result<(), PlanError> {
+    let root = &compiled.workspace.root;
+    mounts.push(match setting.mode {
+        WorkspaceMode::ReadOnly => bind(root, root, Access::ReadOnly, exec, true)?,
+        WorkspaceMode::Direct => bind(root, root, Access::ReadWrite, exec, true)?,
+        WorkspaceMode::Review => overlay(root, root, &setting.run.layer(), exec)?,
+    });
+    Ok(())
+}
+
+/// A copy-on-write view of `lower` whose changes go to `store/upper`.
+fn overlay(lower: &Path, target: &Path, store: &Path, exec: bool) -> Result<Mount, PlanError> {
+    let identity = host::identity(lower)
+        .map_err(|error| PlanError::Examine { path: lower.to_owned(), source: error })?;
+    Ok(Mount {
+        target: target.to_owned(),
+        kind: MountKind::Overlay {
+            lower: lower.to_owned(),
+            upper: store.join("upper"),
+            work: store.join("work"),
+            exec,
+            identity: Some(identity),
+        },
+    })
+}
+
+/// Host paths that exist for everyone or for this user and must not be seen inside.
+fn absent(compiled: &Compiled, setting: &Setting<'_>, home: &Path) -> Vec<PathBuf> {
+    let granted = |path: &Path| {
+        compiled.files.iter().any(|g| path.starts_with(&g.path) || g.path.starts_with(path))
+            || path.starts_with(&compiled.workspace.root)
+            || compiled.workspace.root.starts_with(path)
+    };
+    let made_inside = |name: &str| setting.private_home.join(name).symlink_metadata().is_ok();
+    let mut paths: Vec<PathBuf> = [".ssh", ".aws", ".gnupg", ".kube"]
+        .iter()
+        .filter(|name| !made_inside(name))
+        .map(|name| home.join(name))
+        .collect();
+    paths.extend(["/run/docker.sock", "/var/run/docker.sock", "/run/dbus", "/etc/shadow"].map(PathBuf::from));
+    paths.push(setting.run.path().to_owned());
+    paths.retain(|path| !granted(path));
+    paths
+}

@@ -1,0 +1,235 @@
+//! Protected paths of a direct workspace: existing ones are held read-only with every parent
+//! pinned, missing ones are held by placeholders that the end of the run removes.
+//!
+//! In `review` nothing needs holding: a change reaches the host only by `apply`, which holds back
+//! what the host would execute. In `read-only` nothing can change.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
+
+use ringfence_model::boundary::{Mount, MountKind, WorkspaceMode};
+use ringfence_policy::{Compiled, PROTECTED};
+
+use super::{PlanError, Setting};
+
+/// A linked worktree's pointer: git reads it if it is there, and one that says `.` changes nothing,
+/// so a missing one can be held without breaking git.
+const COMMON_DIRECTORY: &str = ".git/commondir";
+const NEUTRAL_COMMON_DIRECTORY: &str = ".\n";
+
+/// What to create on the host for the time of the run, parents first.
+#[derive(Debug, Default)]
+pub struct Placeholders {
+    entries: Vec<Placeholder>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Placeholder {
+    path: PathBuf,
+    directory: bool,
+    content: &'static str,
+}
+
+impl Placeholders {
+    /// Where they will be.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.entries.iter().map(|entry| entry.path.clone()).collect()
+    }
+
+    /// Makes them; one that has come to exist meanwhile is left as it is.
+    ///
+    /// # Errors
+    /// What the file system says; the caller removes what was made.
+    pub fn create(&self) -> io::Result<()> {
+        for entry in &self.entries {
+            let result = if entry.directory {
+                fs::DirBuilder::new().mode(0o755).create(&entry.path)
+            } else {
+                fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .open(&entry.path)
+                    .and_then(|mut file| io::Write::write_all(&mut file, entry.content.as_bytes()))
+            };
+            match result {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes placeholders: only empty directories and files with nothing but a placeholder's content,
+/// so that something real that took the place is never lost.
+pub fn remove_placeholders(paths: &[PathBuf]) {
+    for path in paths.iter().rev() {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                let _ = fs::remove_dir(path);
+            }
+            Ok(metadata) if metadata.is_file() && metadata.len() <= 2 => {
+                let content = fs::read(path).unwrap_or_default();
+                if content.is_empty() || content == NEUTRAL_COMMON_DIRECTORY.as_bytes() {
+                    let _ = fs::remove_file(path);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Mounts and placeholders of a plan.
+#[derive(Default)]
+pub struct Protection {
+    /// Pins first, then holds.
+    pub mounts: Vec<Mount>,
+    /// To be made before the mounts.
+    pub placeholders: Placeholders,
+}
+
+/// Plans the protection of the workspace.
+pub fn plan(compiled: &Compiled, setting: &Setting<'_>) -> Result<Protection, PlanError> {
+    if setting.mode != WorkspaceMode::Direct {
+        return Ok(Protection::default());
+    }
+    let root = &compiled.workspace.root;
+    let mut found = Found { root, pins: BTreeSet::new(), holds: BTreeSet::new(), missing: Vec::new() };
+    for relative in &compiled.workspace.protected {
+        let directory =
+            PROTECTED.iter().find(|row| row.path == relative).is_none_or(|row| row.directory);
+        found.add(Path::new(relative), directory, "")?;
+    }
+    if compiled.workspace.protected.iter().any(|path| path == ".git/config") {
+        found.add(Path::new(COMMON_DIRECTORY), false, NEUTRAL_COMMON_DIRECTORY)?;
+    }
+    for definition in setting.definitions {
+        if let Ok(relative) = definition.strip_prefix(root) {
+            found.add(relative, false, "")?;
+        }
+    }
+    Ok(found.finish())
+}
+
+struct Found<'a> {
+    root: &'a Path,
+    pins: BTreeSet<PathBuf>,
+    holds: BTreeSet<PathBuf>,
+    missing: Vec<Placeholder>,
+}
+
+impl Found<'_> {
+    /// Walks down to one protected path: pins what exists above it, holds it or the first
+    /// component that is missing.
+    fn add(
+        &mut self,
+        relative: &Path,
+        directory: bool,
+        content: &'static str,
+    ) -> Result<(), PlanError> {
+        let names: Vec<_> = relative
+            .components()
+            .filter(|component| matches!(component, Component::Normal(_)))
+            .collect();
+        let mut path = self.root.to_owned();
+        for (index, name) in names.iter().enumerate() {
+            path.push(name);
+            let last = index + 1 == names.len();
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_symlink() => {
+                    return Err(PlanError::ProtectedLink {
+                        path,
+                        relative: relative.display().to_string(),
+                    });
+                }
+                Ok(_) if last => {
+                    self.holds.insert(path.clone());
+                }
+                Ok(metadata) if metadata.is_dir() => {
+                    self.pins.insert(path.clone());
+                }
+                // A file where a parent directory would be (a linked worktree's `.git`): hold it.
+                Ok(_) => {
+                    self.holds.insert(path);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.hold_missing(path, !last || directory, content);
+                    return Ok(());
+                }
+                Err(source) => return Err(PlanError::Examine { path, source }),
+            }
+        }
+        Ok(())
+    }
+
+    fn hold_missing(&mut self, path: PathBuf, directory: bool, content: &'static str) {
+        if self.holds.insert(path.clone()) {
+            self.missing.push(Placeholder { path, directory, content });
+        }
+    }
+
+    fn finish(self) -> Protection {
+        let mount = |target: PathBuf, kind: MountKind| Mount { target, kind };
+        let pins = self.pins.into_iter().map(|path| mount(path, MountKind::Pin));
+        let holds = self.holds.into_iter().map(|path| mount(path, MountKind::Hold));
+        Protection {
+            mounts: pins.chain(holds).collect(),
+            placeholders: Placeholders { entries: self.missing },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(root: &Path) -> Found<'_> {
+        Found { root, pins: BTreeSet::new(), holds: BTreeSet::new(), missing: Vec::new() }
+    }
+
+    #[test]
+    fn f10_f11_parents_are_pinned_and_missing_names_held() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join(".git/hooks")).unwrap();
+        let mut found = found(root.path());
+        for (path, directory) in [(".git/hooks", true), (".git/config", false), (".github/workflows", true)] {
+            found.add(Path::new(path), directory, "").unwrap();
+        }
+        let protection = found.finish();
+        let targets: Vec<_> = protection
+            .mounts
+            .iter()
+            .map(|m| m.target.strip_prefix(root.path()).unwrap().display().to_string())
+            .collect();
+        assert_eq!(targets, [".git", ".git/config", ".git/hooks", ".github"]);
+        protection.placeholders.create().unwrap();
+        assert!(root.path().join(".github").is_dir());
+        assert!(root.path().join(".git/config").is_file());
+        remove_placeholders(&protection.placeholders.paths());
+        assert!(!root.path().join(".github").exists());
+        assert!(!root.path().join(".git/config").exists());
+        assert!(root.path().join(".git/hooks").exists());
+    }
+
+    #[test]
+    fn f08_a_protected_link_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/tmp", root.path().join(".claude")).unwrap();
+        let error = found(root.path()).add(Path::new(".claude"), true, "").unwrap_err();
+        assert!(matches!(error, PlanError::ProtectedLink { .. }));
+    }
+
+    #[test]
+    fn something_real_in_a_placeholders_place_is_never_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(".mcp.json");
+        fs::write(&path, "{\"real\":1}").unwrap();
+        remove_placeholders(&[path.clone()]);
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,275 @@
+//! The run's ledger as the supervisor writes it: every event stamped, equal denials counted, totals
+//! kept for the end.
+//!
+//! Where a record cannot be written, the action it stands for must not happen: the errors here are
+//! passed on, never swallowed.
+
+use std::collections::HashMap;
+use std::fs::File;
+
+use ringfence_ledger::{AppendError, Coalescer, Redactor, Stamp, Writer};
+use ringfence_model::decision::{Decision, Verdict};
+use ringfence_model::event::{Event, Subject};
+use ringfence_model::request::Request;
+
+use crate::clock::{self, Moment};
+use crate::limits::{COALESCE_KEYS, COALESCE_NS, EXEC_RECORDS_PER_SECOND, EXIT_DENIALS};
+use crate::rundir::{RunDir, RunDirError};
+
+/// What a run adds up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Decisions that allowed.
+    pub allowed: u64,
+    /// Decisions that denied.
+    pub denied: u64,
+    /// Bytes that left.
+    pub sent: u64,
+    /// Bytes that came in.
+    pub received: u64,
+    /// Programs started, as seen.
+    pub execs: u64,
+}
+
+/// One group of equal denials.
+#[derive(Clone, Debug)]
+pub struct DenialGroup {
+    /// What was asked.
+    pub request: Request,
+    /// The answer.
+    pub decision: Decision,
+    /// How often.
+    pub count: u64,
+}
+
+/// What equal denials have in common: the port and host, not the flow.
+type DenialKey = (Request, Decision);
+
+/// Writes the ledger of one run.
+pub struct Recorder {
+    writer: Writer<File>,
+    start: Moment,
+    denials: Coalescer<DenialKey>,
+    totals: Totals,
+    groups: Vec<DenialGroup>,
+    group_index: HashMap<String, usize>,
+    more_groups: u64,
+    exec_second: u64,
+    exec_in_second: u64,
+    exec_dropped: u64,
+}
+
+fn stamp(moment: Moment) -> Stamp {
+    Stamp { unix_s: moment.unix_s, unix_ns: moment.unix_ns, boot_ns: moment.boot_ns }
+}
+
+/// Why there is no ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file cannot be made.
+    #[error(transparent)]
+    File(#[from] RunDirError),
+    /// A record cannot be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl Recorder {
+    /// Begins the ledger of a run.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn create(run: &RunDir, subject: Subject, start: Moment) -> Result<Self, RecordError> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = run.ledger();
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| RunDirError { path: path.clone(), source })?;
+        let writer =
+            Writer::new(file, &path.display().to_string(), subject, Redactor::new(std::iter::empty::<String>()))?;
+        Ok(Self {
+            writer,
+            start,
+            denials: Coalescer::new(COALESCE_NS, COALESCE_KEYS),
+            totals: Totals::default(),
+            groups: Vec::new(),
+            group_index: HashMap::new(),
+            more_groups: 0,
+            exec_second: 0,
+            exec_in_second: 0,
+            exec_dropped: 0,
+        })
+    }
+
+    /// When the run began.
+    #[must_use]
+    pub fn start(&self) -> Moment {
+        self.start
+    }
+
+    /// The sums so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Groups of denials in the order of their first, and how many groups more there were.
+    #[must_use]
+    pub fn denial_groups(&self) -> (&[DenialGroup], u64) {
+        (&self.groups, self.more_groups)
+    }
+
+    /// Writes one event.
+    ///
+    /// # Errors
+    /// The record is not in the ledger; what it stands for must not happen.
+    pub fn record(&mut self, event: &Event) -> Result<u64, AppendError> {
+        self.writer.append(event, stamp(clock::now()))
+    }
+
+    /// Later records belong to another policy digest.
+    ///
+    /// # Errors
+    /// As [`Recorder::record`].
+    pub fn set_policy(&mut self, digest: &str) -> Result<(), AppendError> {
+        self.writer.set_policy(digest)
+    }
+
+    /// Writes a decision before its effect; equal denials within a second are counted into one.
+    ///
+    /// # Errors
+    /// As [`Recorder::record`].
+    pub fn decision(
+        &mut self,
+        flow: Option<u64>,
+        request: &Request,
+        decision: &Decision,
+    ) -> Result<(), AppendError> {
+        if decision.verdict == Verdict::Allow {
+            self.totals.allowed += 1;
+            return self.write_decision(flow, request, decision, 1);
+        }
+        self.totals.denied += 1;
+        self.group(request, decision);
+        let noted =
+            self.denials.note((request.clone(), decision.clone()), clock::now().boot_ns);
+        if let Some(((request, decision), count)) = noted.evicted {
+            self.write_decision(None, &request, &decision, count)?;
+        }
+        if noted.record {
+            self.write_decision(flow, request, decision, 1)?;
+        }
+        Ok(())
+    }
+
+    fn write_decision(
+        &mut self,
+        flow: Option<u64>,
+        request: &Request,
+        decision: &Decision,
+        count: u64,
+    ) -> Result<(), AppendError> {
+        self.record(&Event::Decision {
+            flow,
+            request: request.clone(),
+            decision: decision.clone(),
+            count,
+        })?;
+        Ok(())
+    }
+
+    fn group(&mut self, request: &Request, decision: &Decision) {
+        let key = format!("{} {} {}", request.action, request.resource, decision.reason);
+        if let Some(group) = self.group_index.get(&key).and_then(|index| self.groups.get_mut(*index)) {
+            group.count += 1;
+        } else if self.groups.len() < EXIT_DENIALS {
+            self.group_index.insert(key, self.groups.len());
+            self.groups.push(DenialGroup {
+                request: request.clone(),
+                decision: decision.clone(),
+                count: 1,
+            });
+        } else {
+            self.more_groups += 1;
+        }
+    }
+
+    /// Writes what came of a connection.
+    ///
+    /// # Errors
+    /// As [`Recorder::record`].
+    pub fn outcome(
+        &mut self,
+        flow: u64,
+        sent: u64,
+        received: u64,
+        duration_us: u64,
+        error: Option<String>,
+    ) -> Result<(), AppendError> {
+        self.totals.sent += sent;
+        self.totals.received += received;
+        self.record(&Event::Outcome { flow, sent, received, duration_us, error })?;
+        Ok(())
+    }
+
+    /// Writes a program start; above a rate only the number is kept, and written with the next.
+    ///
+    /// # Errors
+    /// As [`Recorder::record`].
+    pub fn exec(&mut self, event: &Event) -> Result<(), AppendError> {
+        self.totals.execs += 1;
+        let second = clock::now().boot_ns / 1_000_000_000;
+        if second != self.exec_second {
+            self.exec_second = second;
+            self.exec_in_second = 0;
+            self.flush_execs()?;
+        }
+        self.exec_in_second += 1;
+        if self.exec_in_second > EXEC_RECORDS_PER_SECOND {
+            self.exec_dropped += 1;
+            return Ok(());
+        }
+        self.record(event)?;
+        Ok(())
+    }
+
+    fn flush_execs(&mut self) -> Result<(), AppendError> {
+        let dropped = std::mem::take(&mut self.exec_dropped);
+        if dropped > 0 {
+            let what = format!("{dropped} program starts above {EXEC_RECORDS_PER_SECOND} a second were counted, not listed");
+            self.record(&Event::Sensor { what })?;
+        }
+        Ok(())
+    }
+
+    /// When [`Recorder::flush`] is due, in nanoseconds since boot.
+    #[must_use]
+    pub fn next_due_ns(&self) -> Option<u64> {
+        self.denials.next_due_ns()
+    }
+
+    /// Writes the counts whose window is over.
+    ///
+    /// # Errors
+    /// As [`Recorder::record`].
+    pub fn flush(&mut self) -> Result<(), AppendError> {
+        for ((request, decision), count) in self.denials.flush(clock::now().boot_ns) {
+            self.write_decision(None, &request, &decision, count)?;
+        }
+        Ok(())
+    }
+
+    /// Writes everything that is still counted.
+    ///
+    /// # Errors
+    /// As [`Recorder::record`].
+    pub fn drain(&mut self) -> Result<(), AppendError> {
+        for ((request, decision), count) in self.denials.drain() {
+            self.write_decision(None, &request, &decision, count)?;
+        }
+        self.flush_execs()
+    }
+}

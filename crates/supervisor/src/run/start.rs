@@ -1,0 +1,309 @@
+//! The start of a run: read, judge, plan, record, build, release.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ringfence_jail::cgroup::{Group, Homes};
+use ringfence_jail::{Launch, LaunchError, Probes, launch};
+use ringfence_model::boundary::{MountKind, WorkspaceMode};
+use ringfence_model::event::{Event, Start};
+use ringfence_model::id::RunId;
+use ringfence_policy::Compiled;
+use ringfence_sys::seccomp;
+
+use super::gateway::{self, Gateway};
+use super::owner::Owner;
+use super::{Finished, Options, Person as Asked, RunError, manifest, system};
+use crate::clock::{self, Moment};
+use crate::host::Person;
+use crate::load::Layers;
+use crate::paths::{Paths, make_private};
+use crate::plan::{self, Plan, Setting};
+use crate::recorder::Recorder;
+use crate::rundir::{Cleanup, RunDir, RunInfo};
+use crate::trust::Trusted;
+use crate::{heal, mend, stdio};
+
+/// Runs the agent to its end.
+///
+/// # Errors
+/// [`RunError`]: nothing was started, and nothing is left behind.
+pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunError> {
+    let begun = clock::now();
+    let paths = Paths::find()?;
+    heal::heal(&paths);
+    let cwd = std::env::current_dir()
+        .and_then(std::fs::canonicalize)
+        .map_err(system("find the working directory"))?;
+    let layers = Layers::read(&paths, &cwd, options.definition.as_deref(), begun)?;
+    let compiled = judge(&paths, &layers, options, asked)?;
+    let mut prepared = Preparation::new(&paths, &cwd, options, compiled, &layers, begun)?;
+    let result = prepared.start();
+    if result.is_err() {
+        prepared.undo();
+    }
+    result
+}
+
+/// Compiles the layers; a project that widens anything must be trusted as it is now.
+fn judge(
+    paths: &Paths,
+    layers: &Layers,
+    options: &Options,
+    asked: &mut dyn Asked,
+) -> Result<Compiled, RunError> {
+    let mut trusted = Trusted::load(paths)?;
+    let accepted = layers.project_trusted(&trusted);
+    let compiled = layers.compile(&options.command_line, accepted)?;
+    for notice in &compiled.notices {
+        asked.note(&format!("{} ({})", notice.value, notice.source));
+    }
+    if accepted || compiled.trust.widens.is_empty() {
+        return Ok(compiled);
+    }
+    let (Some(text), Some(digest)) = (&layers.project, &compiled.trust.digest) else {
+        return Ok(compiled);
+    };
+    if stdio::interactive() && asked.accept(&text.path, &compiled.trust.widens) {
+        trusted.accept(paths, &text.path, digest)?;
+        return Ok(layers.compile(&options.command_line, true)?);
+    }
+    let list: Vec<String> = compiled
+        .trust
+        .widens
+        .iter()
+        .map(|widening| format!("  {} ({})", widening.words, widening.source))
+        .collect();
+    Err(RunError::Untrusted { definition: text.path.display().to_string(), list: list.join("\n") })
+}
+
+/// Everything between the judged policy and the running sandbox.
+struct Preparation {
+    run: RunDir,
+    info: RunInfo,
+    compiled: Arc<Compiled>,
+    plan: Plan,
+    begun: Moment,
+    lock: Option<OwnedFd>,
+    uid: u32,
+    stores: Vec<PathBuf>,
+}
+
+impl Preparation {
+    fn new(
+        paths: &Paths,
+        cwd: &Path,
+        options: &Options,
+        compiled: Compiled,
+        layers: &Layers,
+        begun: Moment,
+    ) -> Result<Self, RunError> {
+        let default =
+            if stdio::interactive() { WorkspaceMode::Direct } else { WorkspaceMode::Review };
+        let mode = compiled.workspace.mode_or(default);
+        let person = Person::current();
+        let run = RunDir::new(paths, RunId::new(begun.unix_ms(), random()?));
+        let lock = run.create()?;
+        let name = compiled.name.as_ref().map(|name| name.value.clone());
+        let private_home = match &name {
+            Some(name) => paths.homes().join(name.as_str()),
+            None => run.home(),
+        };
+        make_private(&private_home)?;
+        let setting = Setting {
+            person: &person,
+            home: &paths.home,
+            cwd,
+            argv: &options.argv,
+            run: &run,
+            private_home: &private_home,
+            mode,
+            definitions: &layers.files(),
+            variable: &|name| std::env::var(name).ok(),
+        };
+        let plan = plan::assemble(&compiled, &setting)?;
+        make_layers(&plan)?;
+        let program = options.argv.first().map(Path::new).and_then(Path::file_name);
+        let agent = compiled.profile.as_ref().map_or_else(
+            || program.unwrap_or_default().to_string_lossy().into_owned(),
+            |profile| profile.value.clone(),
+        );
+        let info = RunInfo {
+            id: run.id().clone(),
+            name,
+            agent,
+            argv: options.argv.clone(),
+            workspace: compiled.workspace.root.clone(),
+            mode,
+            started: begun.unix_s,
+            started_ns: begun.unix_ns,
+            policy: compiled.digest.clone(),
+            supervisor: std::process::id(),
+            person: person.to_string(),
+        };
+        let stores = vec![run.path().to_owned(), private_home];
+        Ok(Self {
+            run,
+            info,
+            compiled: Arc::new(compiled),
+            plan,
+            begun,
+            lock: Some(lock),
+            uid: person.uid,
+            stores,
+        })
+    }
+
+    /// Takes back what was prepared; the ledger stays, if there is one.
+    fn undo(&mut self) {
+        heal::clean(&self.run);
+        let nothing_recorded = !self.run.ledger().exists();
+        self.run.unmark_live();
+        if nothing_recorded {
+            let _ = ringfence_workspace::remove_tree(self.run.path());
+        }
+    }
+
+    fn start(&mut self) -> Result<Finished, RunError> {
+        self.run.write_json("run.json", &self.info)?;
+        self.run.write_json("policy.json", self.compiled.as_ref())?;
+        let standard = stdio::plan().map_err(system("examine the standard descriptors"))?;
+        let boundary = &self.plan.boundary;
+        let gateway = gateway::start(boundary, self.run.id().as_str())?;
+        let mut recorder = Recorder::create(&self.run, heal::subject(&self.info), self.begun)?;
+        let group = self.group()?;
+        self.journal(&group)?;
+        self.plan.placeholders.create().map_err(system("hold the project's protected names"))?;
+        self.record_start(&mut recorder)?;
+        let filter = seccomp::compile(
+            seccomp::Options {
+                debug: boundary.debug,
+                exec_base: boundary.exec == ringfence_model::boundary::ExecMode::Base,
+                notify_exec: true,
+            },
+            seccomp::Arch::NATIVE,
+        )
+        .map_err(|error| system("compile the system call filter")(io::Error::other(error)))?;
+        let traps = Traps::set(self.run.id().as_str()).map_err(system("prepare the self-test"))?;
+        let Gateway { process, link, handover } = gateway;
+        let sandbox = launch(Launch {
+            boundary,
+            filter: &filter,
+            notify_exec: true,
+            stdio: standard.inside,
+            gateway: handover,
+            probes: traps.probes.clone(),
+            attach: &|pid| group.attach(pid),
+        })
+        .map_err(|error| launch_error(error))?;
+        let owner = Owner::new(super::owner::Parts {
+            run: &self.run,
+            compiled: Arc::clone(&self.compiled),
+            boundary,
+            recorder,
+            sandbox,
+            gateway: process,
+            link,
+            group,
+            pumps: standard.pumps,
+            traps,
+            uid: self.uid,
+            stores: self.stores.clone(),
+        })?;
+        let finished = owner.watch_over()?;
+        heal::clean(&self.run);
+        self.run.unmark_live();
+        drop(self.lock.take());
+        Ok(Finished { changes: self.run.layer().exists(), ..finished })
+    }
+
+    fn group(&self) -> Result<Group, RunError> {
+        let limits = &self.plan.boundary.limits;
+        let name = format!("ringfence-{}", self.run.id());
+        let group = Group::create(&Homes::find(), &name, limits);
+        let enforces = group.enforces();
+        let lacking = (limits.memory.is_some() && !enforces.memory)
+            || (limits.processes.is_some() && !enforces.processes);
+        if self.plan.boundary.floor.cgroup && lacking {
+            return Err(RunError::Floor(
+                "the policy requires limits by control groups, and none is writable here; \
+                 `ringfence doctor` says how to delegate one"
+                    .to_owned(),
+            ));
+        }
+        Ok(group)
+    }
+
+    /// What a crash from here on may leave is written down before it is made.
+    fn journal(&self, group: &Group) -> Result<(), RunError> {
+        let cleanup = Cleanup {
+            placeholders: self.plan.placeholders.paths(),
+            cgroups: group.directories().to_vec(),
+        };
+        if cleanup != Cleanup::default() {
+            self.run.write_json("cleanup.json", &cleanup)?;
+        }
+        Ok(())
+    }
+
+    fn record_start(&self, recorder: &mut Recorder) -> Result<(), RunError> {
+        let start = Start {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            binary: crate::binary::digest(self.run.path()),
+            manifest: manifest::manifest(&self.plan.boundary),
+            sources: self.compiled.sources.clone(),
+            residual_risks: crate::risks::of(&self.compiled, &self.plan.boundary),
+        };
+        recorder
+            .record(&Event::Start(Box::new(start)))
+            .map_err(|error| RunError::Record(error.into()))?;
+        Ok(())
+    }
+}
+
+fn launch_error(error: LaunchError) -> RunError {
+    let mend = mend::for_launch(&error);
+    RunError::Launch { error, mend }
+}
+
+fn make_layers(plan: &Plan) -> Result<(), RunError> {
+    for mount in &plan.boundary.mounts {
+        if let MountKind::Overlay { upper, .. } = &mount.kind
+            && let Some(store) = upper.parent()
+        {
+            RunDir::make_layer(store)?;
+        }
+    }
+    Ok(())
+}
+
+fn random() -> Result<u64, RunError> {
+    let mut bytes = [0u8; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| system("draw a random run id")(error.into()))?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Things of the host that the self-test must not be able to reach.
+pub struct Traps {
+    /// Where they are.
+    pub probes: Probes,
+    _abstract: UnixListener,
+    _loopback: TcpListener,
+}
+
+impl Traps {
+    fn set(run: &str) -> io::Result<Self> {
+        let name = format!("ringfence-self-test-{run}").into_bytes();
+        let socket = UnixListener::bind_addr(&UnixAddr::from_abstract_name(&name)?)?;
+        let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let probes =
+            Probes { abstract_name: name, loopback_port: loopback.local_addr()?.port() };
+        Ok(Self { probes, _abstract: socket, _loopback: loopback })
+    }
+}

@@ -1,0 +1,97 @@
+//! Which project definitions the user has accepted: by path and by the digest of their bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::paths::{Paths, PathsError, make_private};
+
+/// The record of accepted definitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trusted {
+    /// Canonical path of a definition, and the SHA-256 of the bytes that were accepted, hex.
+    definitions: BTreeMap<PathBuf, String>,
+}
+
+/// Why the record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The file cannot be read or written.
+    #[error("cannot use the trust record {path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file does not parse: nothing is trusted then.
+    #[error("the trust record {path} does not parse ({source}); remove it and accept your definitions again with `ringfence trust`")]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The configuration directory cannot be made.
+    #[error(transparent)]
+    Directory(#[from] PathsError),
+}
+
+impl Trusted {
+    /// Reads the record; a missing file trusts nothing.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub fn load(paths: &Paths) -> Result<Self, TrustError> {
+        let path = paths.trusted();
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|source| TrustError::Parse { path, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(TrustError::File { path, source }),
+        }
+    }
+
+    /// Whether exactly these bytes were accepted for this definition.
+    #[must_use]
+    pub fn accepts(&self, definition: &Path, digest: &str) -> bool {
+        self.definitions.get(definition).is_some_and(|accepted| accepted == digest)
+    }
+
+    /// Accepts a definition and writes the record.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub fn accept(&mut self, paths: &Paths, definition: &Path, digest: &str) -> Result<(), TrustError> {
+        self.definitions.insert(definition.to_owned(), digest.to_owned());
+        make_private(&paths.config)?;
+        let path = paths.trusted();
+        let fresh = path.with_extension("json.new");
+        let failed = |source: io::Error| TrustError::File { path: path.clone(), source };
+        let text = serde_json::to_vec_pretty(self).map_err(|e| failed(e.into()))?;
+        fs::write(&fresh, text).map_err(failed)?;
+        fs::rename(&fresh, &path).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s29_a_changed_definition_is_not_trusted() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("config");
+        let paths = Paths { home: home.path().into(), state: home.path().join("state"), config };
+        let mut trusted = Trusted::load(&paths).unwrap();
+        trusted.accept(&paths, Path::new("/p/ringfence.toml"), "aa").unwrap();
+        let again = Trusted::load(&paths).unwrap();
+        assert!(again.accepts(Path::new("/p/ringfence.toml"), "aa"));
+        assert!(!again.accepts(Path::new("/p/ringfence.toml"), "bb"));
+        assert!(!again.accepts(Path::new("/q/ringfence.toml"), "aa"));
+    }
+}

@@ -1,0 +1,112 @@
+//! Landlock: a hierarchy of permits on top of the constructed root (landlock(7)).
+//!
+//! The floor is a hard requirement: below it nothing is applied and the caller must abort. Above it
+//! every feature that this kernel has is used, and what is missing is said.
+
+use std::os::fd::OwnedFd;
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope,
+};
+
+/// What a place permits to everything below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// Read files and directories, start programs.
+    ReadExecute,
+    /// Everything that Landlock knows.
+    Full,
+}
+
+/// Why the rules are not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum LandlockError {
+    /// The kernel has no Landlock, or less than the floor.
+    #[error("this kernel offers Landlock ABI {has}, the policy requires {floor}")]
+    BelowFloor {
+        /// ABI of the kernel; 0 where Landlock is absent or switched off.
+        has: u32,
+        /// The policy's floor.
+        floor: u32,
+    },
+    /// A rule was refused.
+    #[error("the kernel refused a Landlock rule: {0}")]
+    Rule(#[from] landlock::RulesetError),
+    /// The rule set was accepted, but the kernel does not enforce it.
+    #[error("the kernel accepted the Landlock rules but does not enforce them")]
+    NotEnforced,
+}
+
+/// The Landlock ABI of this kernel; 0 where there is none.
+#[must_use]
+pub fn kernel_abi() -> u32 {
+    const CREATE_RULESET_VERSION: libc::c_ulong = 1;
+    // SAFETY: with a null attribute, size 0 and this flag the call only returns a number.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<libc::c_void>(),
+            0usize,
+            CREATE_RULESET_VERSION,
+        )
+    };
+    u32::try_from(version).unwrap_or(0)
+}
+
+fn abi(number: u32) -> ABI {
+    match number {
+        0 => ABI::Unsupported,
+        1 => ABI::V1,
+        2 => ABI::V2,
+        3 => ABI::V3,
+        4 => ABI::V4,
+        5 => ABI::V5,
+        _ => ABI::V6,
+    }
+}
+
+/// Confines this thread (and all it starts) to `rules`; `floor` is the least ABI.
+///
+/// Returns the ABI used. `no_new_privs` is set on the way.
+///
+/// # Errors
+/// [`LandlockError`]; nothing may be started then.
+pub fn confine(rules: Vec<(OwnedFd, Permit)>, floor: u32) -> Result<u32, LandlockError> {
+    let has = kernel_abi();
+    if has < floor.max(1) {
+        return Err(LandlockError::BelowFloor { has, floor: floor.max(1) });
+    }
+    let level = abi(has);
+    let everything = AccessFs::from_all(level);
+    let look: BitFlags<AccessFs> =
+        AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(everything)?;
+    if has >= 6 {
+        ruleset = ruleset.scope(Scope::AbstractUnixSocket | Scope::Signal)?;
+    }
+    let mut created = ruleset.create()?;
+    for (place, permit) in rules {
+        let access = match permit {
+            Permit::ReadExecute => look,
+            Permit::Full => everything,
+        };
+        // A rule on a file may only name what files know, so cut what is for directories.
+        let access = if is_directory(&place) { access } else { access & AccessFs::from_file(level) };
+        created = created.add_rule(landlock::PathBeneath::new(place, access))?;
+    }
+    let status = created.restrict_self()?;
+    match status.ruleset {
+        RulesetStatus::FullyEnforced => Ok(has),
+        RulesetStatus::PartiallyEnforced | RulesetStatus::NotEnforced => {
+            Err(LandlockError::NotEnforced)
+        }
+    }
+}
+
+fn is_directory(place: &OwnedFd) -> bool {
+    rustix::fs::fstat(place)
+        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+}

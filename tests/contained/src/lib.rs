@@ -1,0 +1,38 @@
+//! Harness of the acceptance tests: a private host for each test, runs inside and outside the
+//! boundary, the ledger, and a census of what a run left behind.
+//!
+//! It must never attack the real host: every file it offers is a decoy below one temporary
+//! directory, and every limit is set by a flag of the run. It builds nothing and needs no network.
+//!
+//! A test that shows something denied must also show (with [`Fixture::unprotected`]) that the same
+//! attack works outside; else it would pass where the attack itself is broken.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "test support: a broken fixture stops the test and says why"
+)]
+
+mod binary;
+mod canary;
+mod census;
+mod fixture;
+mod job;
+mod ledger;
+pub mod limits;
+pub mod operations;
+pub mod protected;
+
+pub use binary::{attack_directory, ringfence};
+pub use canary::{CANARIES, Canary, expose};
+pub use census::{Census, descends_from_us, processes_of};
+pub use fixture::Fixture;
+pub use job::{Job, Live, Outcome};
+pub use ledger::{Ledger, of_type};
+
+/// Whether the suite runs as root.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

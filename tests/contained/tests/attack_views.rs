@@ -1,0 +1,315 @@
+//! Attacks on how a view is made and read: F20 to F28, F33 to F37, with controls FS4, FS6, PB4.
+//!
+//! Nothing here may touch a real secret: every target is a decoy of the fixture.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops where it fails"
+)]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use ringfence_contained_tests::{Fixture, is_root};
+
+/// What a refused change may answer: read-only mount, Landlock, ownership, mount point, other mount.
+const REFUSALS: [&str; 5] = ["EROFS", "EACCES", "EPERM", "EBUSY", "EXDEV"];
+
+fn read_host(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+/// F20, FS6: set-user-id bits are inert: no mount honours them.
+#[test]
+fn f20_set_user_id_bits_are_inert() {
+    let fixture = Fixture::new();
+    let inside = fixture.contained(
+        "cp /usr/bin/id mine && chmod 6755 mine && ./mine -u; /usr/bin/id -u; cat /proc/self/mountinfo",
+    );
+    let mut lines = inside.stdout.lines();
+    let (marked, plain) = (lines.next().unwrap(), lines.next().unwrap());
+    assert_eq!(marked, plain, "{inside:?}");
+    assert_ne!(plain, "0");
+    for line in lines {
+        assert!(
+            line.contains("nosuid"),
+            "a mount honours set-user-id bits: {line}"
+        );
+    }
+}
+
+/// F21: no device node; a fifo and a socket stay in the layer (F33).
+#[test]
+fn f21_f33_no_device_and_special_files_stay_in_the_layer() {
+    let fixture = Fixture::new();
+    let before = listing(&fixture.project());
+    let inside = fixture.contained(
+        "mknod device c 1 3; echo \"device $?\"; mknod disk b 8 0; echo \"disk $?\"
+         mkfifo fifo; echo \"fifo $?\"; ln -s /etc/passwd link; echo x > plain
+         perl -MSocket -e 'socket(S,AF_UNIX,SOCK_STREAM,0); bind(S,sockaddr_un(\"sock\")) or die'; ls",
+    );
+    assert!(
+        inside.stdout.contains("device 1") && inside.stdout.contains("disk 1"),
+        "{inside:?}"
+    );
+    assert!(
+        inside.stderr.contains("Operation not permitted"),
+        "{inside:?}"
+    );
+    assert!(
+        inside.stdout.contains("fifo 0") && inside.stdout.contains("sock"),
+        "{inside:?}"
+    );
+    assert_eq!(
+        listing(&fixture.project()),
+        before,
+        "the host's project changed"
+    );
+}
+
+fn listing(directory: &Path) -> Vec<(String, u64, u32)> {
+    let mut all: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            (
+                entry.file_name().to_string_lossy().into_owned(),
+                metadata.ino(),
+                metadata.mode(),
+            )
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// F22: a file handle is neither given nor taken.
+#[test]
+fn f22_no_file_handles() {
+    let fixture = Fixture::new();
+    let key = fixture.home().join(".ssh/id_rsa").display().to_string();
+    let outside = fixture.job().unprotected_attack(&["handles", &key]);
+    assert_eq!(outside.answer("take-handle"), "DONE", "control group");
+    if is_root() {
+        assert_eq!(outside.answer("open-handle"), "DONE", "control group");
+    }
+    let inside = fixture.job().attack(&["handles", "/usr/bin/env"]);
+    assert_eq!(inside.answer("take-handle"), "EPERM");
+    assert_eq!(inside.answer("open-handle"), "EPERM");
+}
+
+/// F23: the links of /proc lead to the same view, not to the host's.
+#[test]
+fn f23_proc_links_lead_to_the_same_view() {
+    let fixture = Fixture::new();
+    let key = fixture.home().join(".ssh/id_rsa").display().to_string();
+    let mut attempts = Vec::new();
+    for way in [
+        "self/root",
+        "thread-self/root",
+        "1/root",
+        "2/root",
+        "self/cwd/../../../../../../../..",
+    ] {
+        attempts.push(format!("{way}\tread\t/proc/{way}{key}"));
+    }
+    for way in [
+        "1/cwd",
+        "1/exe",
+        "1/fd",
+        "1/environ",
+        "1/mem",
+        "1/maps",
+        "1/ns/mnt",
+    ] {
+        attempts.push(format!("{way}\tread\t/proc/{way}"));
+    }
+    let outside = fixture.job().unprotected_batch(&attempts);
+    assert_eq!(outside.answer("self/root"), "DONE", "control group");
+    let inside = fixture.job().batch(&attempts);
+    for (id, answer) in inside.answers() {
+        let refused = ["ENOENT", "EACCES", "EPERM"].contains(&answer);
+        // The first process's working directory is the empty root of the sandbox at most.
+        assert!(
+            refused || (id == "1/cwd" && answer == "EISDIR"),
+            "{id}: {answer}"
+        );
+    }
+    assert_eq!(inside.answers().len(), attempts.len());
+}
+
+/// F25: every call that changes a file is refused where the mount is read-only.
+#[test]
+fn f25_no_system_call_is_forgotten() {
+    let fixture = Fixture::new();
+    let victim = fixture.home().join("notes/token.txt");
+    let notes = fixture.home().join("notes");
+    let before = (read_host(&victim), fs::metadata(&victim).unwrap().mode());
+    let job = fixture.job().flags(["--ro", notes.to_str().unwrap()]);
+    let inside = job.attack(&["variants", victim.to_str().unwrap()]);
+    assert!(inside.answers().len() >= 12, "{inside:?}");
+    for (id, answer) in inside.answers() {
+        let there = id == "mknodat" && answer == "EEXIST";
+        assert!(there || REFUSALS.contains(&answer), "{id}: {answer}");
+    }
+    assert_eq!(
+        (read_host(&victim), fs::metadata(&victim).unwrap().mode()),
+        before
+    );
+    let outside = fixture
+        .job()
+        .unprotected_attack(&["variants", victim.to_str().unwrap()]);
+    for (id, answer) in outside.answers() {
+        let new = ["setxattrat", "fchmodat2"].contains(&id) && answer == "ENOSYS";
+        let no_attributes = id.starts_with("setxattr") && answer == "EOPNOTSUPP";
+        assert!(
+            new || no_attributes || answer == "DONE",
+            "control group: {id}: {answer}"
+        );
+    }
+}
+
+/// F26, S09, FS4: swapping a directory for a link while it is written to gains nothing.
+#[test]
+fn f26_a_swapped_directory_gains_nothing() {
+    let fixture = Fixture::new();
+    let notes = fixture.home().join("notes");
+    let rounds = "5000";
+    for victim in [
+        notes.join("token.txt"),
+        fixture.project().join(".git/config"),
+    ] {
+        let before = read_host(&victim);
+        let job = fixture
+            .job()
+            .flags(["--workspace", "direct", "--ro", notes.to_str().unwrap()]);
+        let inside = job.attack(&["race", victim.to_str().unwrap(), rounds]);
+        assert_eq!(inside.code, 0, "{inside:?}");
+        assert_ne!(
+            inside.answer("refused"),
+            "0",
+            "the race never met the link: {inside:?}"
+        );
+        assert_eq!(read_host(&victim), before, "{inside:?}");
+        remove_race(&fixture);
+    }
+    let victim = notes.join("token.txt");
+    let outside = fixture
+        .job()
+        .unprotected_attack(&["race", victim.to_str().unwrap(), rounds]);
+    assert_eq!(read_host(&victim), "attack", "control group: {outside:?}");
+}
+
+fn remove_race(fixture: &Fixture) {
+    for name in ["swap", "swap-link"] {
+        let path = fixture.project().join(name);
+        if path.symlink_metadata().unwrap().is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// F28: a link that an earlier run left in a kept home does not move the next run's mounts.
+#[test]
+fn f28_a_planted_link_does_not_move_a_mount() {
+    let fixture = Fixture::new();
+    let outside = fixture.root().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let first = fixture.home().join("first");
+    fs::create_dir_all(first.join(".git")).unwrap();
+    let plant = format!(
+        "rm -rf \"$HOME/work\"; ln -s '{}' \"$HOME/work\"; readlink \"$HOME/work\"",
+        outside.display()
+    );
+    let named = fixture.job().flags(["--name", "kept"]);
+    let planted = named.clone().directory(&first).sh(&plant);
+    assert_eq!(
+        planted.stdout.trim(),
+        outside.to_str().unwrap(),
+        "{planted:?}"
+    );
+    let second = named.sh("pwd; cat README.md; echo WRITTEN > new");
+    assert!(
+        fs::read_dir(&outside).unwrap().next().is_none(),
+        "a mount went astray: {second:?}"
+    );
+    if second.code != 0 {
+        assert_eq!(second.code, 125, "{second:?}");
+    }
+}
+
+/// F34, C13: odd names and arguments are escaped wherever they are shown.
+#[test]
+fn f34_odd_names_are_shown_escaped() {
+    let fixture = Fixture::new();
+    let odd = "a\u{1b}]52;c;aGk=\u{7}\u{1b}[31mred\nsecond\r-rf\u{202e}";
+    let outcome = fixture.job().argv(["sh", "-c", "exit 3", odd]);
+    assert_eq!(outcome.code, 3, "{outcome:?}");
+    let run = fixture.runs().pop().unwrap();
+    for verb in [
+        vec!["logs", &run],
+        vec!["logs", &run, "--json"],
+        vec!["ps"],
+        vec!["inspect", &run],
+    ] {
+        let shown = fixture.ringfence(&verb);
+        for raw in ['\u{1b}', '\u{7}', '\r', '\u{202e}'] {
+            assert!(!shown.text().contains(raw), "{verb:?} shows {raw:?} raw");
+        }
+    }
+}
+
+/// F36: a workspace that contains everything, or ringfence's own files, is refused.
+#[test]
+fn f36_an_over_broad_workspace_is_refused() {
+    let fixture = Fixture::new();
+    let ran = fixture.root().join("ran");
+    let script = format!("echo ran > '{}'; echo ran", ran.display());
+    for directory in [Path::new("/"), &fixture.home(), fixture.root()] {
+        let outcome = fixture.job().directory(directory).sh(&script);
+        assert_eq!(outcome.code, 125, "{}: {outcome:?}", directory.display());
+        assert!(
+            !outcome.stdout.contains("ran"),
+            "{}: {outcome:?}",
+            directory.display()
+        );
+        assert!(
+            outcome.stderr.contains(directory.to_str().unwrap()),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(
+        fixture.contained("exit 0").code,
+        0,
+        "control group: the project itself"
+    );
+}
+
+/// F37: nothing of the product's own is in a shared temporary directory.
+#[test]
+fn f37_no_predictable_temporary_file() {
+    let fixture = Fixture::new();
+    let shared = fixture.root().join("shared-tmp");
+    fs::create_dir(&shared).unwrap();
+    let entries = |place: &Path, part: &str| -> Vec<String> {
+        let names = fs::read_dir(place)
+            .unwrap()
+            .filter_map(|e| e.ok()?.file_name().into_string().ok());
+        names.filter(|name| name.contains(part)).collect()
+    };
+    let run_files = entries(Path::new("/tmp"), "ringfence");
+    let mut live = fixture
+        .job()
+        .env("TMPDIR", &shared)
+        .start_sh("echo up; sleep 0.3; touch /tmp/mine");
+    live.wait_for("up");
+    assert_eq!(entries(&shared, ""), Vec::<String>::new());
+    assert_eq!(entries(Path::new("/tmp"), "ringfence"), run_files);
+    assert_eq!(live.wait().code, 0);
+    assert_eq!(entries(&shared, ""), Vec::<String>::new());
+    assert!(!Path::new("/tmp/mine").exists());
+}
