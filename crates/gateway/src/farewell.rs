@@ -84,7 +84,7 @@ pub(crate) async fn say(
     }
     // Whole heads first: some clients drop an answer that comes while they are speaking.
     let whole = async {
-        while matches!(classify(&head), Ok(None)) {
+        while !head.is_empty() && matches!(classify(&head), Ok(None)) {
             match relay::read_some(client, &mut head, HEAD_BYTES).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}

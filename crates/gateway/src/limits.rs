@@ -40,7 +40,7 @@ pub const IDLE_TICK: Duration = Duration::from_secs(60);
 /// Bytes moved in one go by copying.
 pub const COPY_BYTES: usize = 128 * 1024;
 /// Bytes after which one direction of a connection moves through a pipe instead of by copying.
-pub const SPLICE_AFTER: u64 = u64::MAX;
+pub const SPLICE_AFTER: u64 = 512 * 1024;
 /// Size of that pipe, in bytes; the kernel's default is used where the user's quota is spent.
 pub const PIPE_BYTES: usize = 1024 * 1024;
 /// Rounds of a bulk transfer after which other connections get their turn.

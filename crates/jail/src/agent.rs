@@ -66,6 +66,10 @@ fn prepare(
     let probes = self_test::run(boundary, &launch.probes);
     let held = probes.iter().all(|probe| probe.held);
     let descriptors: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
+    // Init is hidden from everything; what becomes the agent must be readable for its supervisor,
+    // which records what is started. Nothing else runs inside yet.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+        .during("show", "the agent to its supervisor")?;
     say(life, &FromInside::Ready { landlock: abi, probes }, &descriptors);
     drop(descriptors);
     drop(listener);
@@ -166,5 +170,6 @@ fn candidates(boundary: &Boundary) -> Vec<PathBuf> {
     std::env::split_paths(OsStr::new(path))
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(program))
+        .filter(|candidate| candidate.symlink_metadata().is_ok())
         .collect()
 }

@@ -9,7 +9,7 @@ use rustix::mount::{
 };
 
 use crate::limits::DEVICES_BYTES;
-use crate::root::{Root, make_directory, make_symlink};
+use crate::root::{Root, make_symlink};
 use crate::step::{During, StepError};
 
 /// Host-wide entries of `/proc` that tell about other users or the hardware.
@@ -53,6 +53,8 @@ pub fn devices(root: &Root, target: &Path, shared_bytes: u64) -> Result<(), Step
         let source = Path::new("/dev").join(name);
         let place = mounts::open_place(&source).during("open", source.display())?;
         let node = mounts::detach_copy(place.as_fd()).during("copy the mount of", source.display())?;
+        mounts::set_attributes(node.as_fd(), quiet, false, None)
+            .during("restrict", source.display())?;
         root.attach(&node, &target.join(name), false)?;
     }
     for (name, link) in LINKS {
@@ -63,7 +65,6 @@ pub fn devices(root: &Root, target: &Path, shared_bytes: u64) -> Result<(), Step
     let memory = mounts::new_tmpfs(shared_bytes, 0o1777, quiet.and(Attributes::NO_DEVICES))
         .during("create", shm.display())?;
     root.attach(&memory, &shm, true)?;
-    make_directory(root.as_fd(), &target.join("mqueue"), 0o755)?;
     mounts::set_attributes(tree.as_fd(), Attributes::READ_ONLY, false, None)
         .during("make read-only", target.display())
 }

@@ -260,8 +260,11 @@ pub fn make_file(
     Ok(())
 }
 
-/// Makes a symbolic link beneath `root`; nothing may be there yet.
+/// Makes a symbolic link beneath `root`; what a kept home already has there is left as it is.
 pub fn make_symlink(root: BorrowedFd<'_>, target: &Path, link: &str) -> Result<(), StepError> {
     let (parent, name) = parent_of(root, target)?;
-    rustix::fs::symlinkat(link, &parent, name).during("make", target.display())
+    match rustix::fs::symlinkat(link, &parent, name) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(StepError::new("make", target.display(), &error.into())),
+    }
 }

@@ -116,6 +116,11 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
         "Secrets that lie in the project or in a granted directory are visible inside, unless `deny` hides their names.",
     ),
     row(
+        "RR-AFTER-START",
+        When::Always,
+        "What programs outside create in the project or a grant after the start is visible as it is: a file under a hidden name, a socket that can be connected to.",
+    ),
+    row(
         "RR-RECORD-WORDS",
         When::Always,
         "Names, paths and arguments in the ledger are the agent's own words, escaped and with known secrets redacted: a secret of an unknown shape can stand there.",

@@ -368,7 +368,11 @@ impl Merger<'_> {
     fn scalars(&mut self, layer: Layer, definition: &Definition) {
         let project = layer == Layer::Project;
         if let Some(name) = &definition.name {
-            self.out.name = Some(name.clone());
+            // A kept home can hold a login: whoever picks the name picks the home.
+            let sentence = format!("keeps and sees the private home of the sandbox `{}`", name.value);
+            if self.admits(layer, sentence, &name.source) {
+                self.out.name = Some(name.clone());
+            }
         }
         if let Some(resolver) = &definition.resolver
             && !(project && self.command.resolver.is_some())

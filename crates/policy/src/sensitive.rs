@@ -143,3 +143,15 @@ pub const SENSITIVE: &[Sensitive] = &[
     handle("var/lib/containerd", "the files of a container engine"),
     handle("tmp/.X11-unix", "the socket of the display"),
 ];
+
+/// Whether `path` lies at or below a sensitive place of a user with this home.
+#[must_use]
+pub fn is_sensitive(path: &std::path::Path, home: &std::path::Path) -> bool {
+    SENSITIVE.iter().any(|row| {
+        let base = match row.base {
+            Base::Home => home,
+            Base::Root => std::path::Path::new("/"),
+        };
+        path.starts_with(base.join(row.path))
+    })
+}

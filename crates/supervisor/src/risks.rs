@@ -7,13 +7,15 @@ use ringfence_policy::Compiled;
 
 /// The ids of the rows that apply, and what was granted although it is dangerous, in words.
 #[must_use]
-pub fn of(compiled: &Compiled, boundary: &Boundary) -> Vec<String> {
-    let rows = RESIDUAL_RISKS.iter().filter(|row| holds(row.when, compiled, boundary));
+pub fn of(compiled: &Compiled, boundary: &Boundary, memory_enforced: bool) -> Vec<String> {
+    let rows = RESIDUAL_RISKS
+        .iter()
+        .filter(|row| holds(row.when, compiled, boundary, memory_enforced));
     let granted = compiled.residual_risks.iter().map(|risk| format!("{} ({})", risk.value, risk.source));
     rows.map(|row| row.id.to_owned()).chain(granted).collect()
 }
 
-fn holds(when: When, compiled: &Compiled, boundary: &Boundary) -> bool {
+fn holds(when: When, compiled: &Compiled, boundary: &Boundary, memory_enforced: bool) -> bool {
     let mode = boundary.workspace.mode;
     let wildcard = |target: &Target| matches!(target, Target::Name(HostPattern::Below(_)));
     match when {
@@ -22,7 +24,7 @@ fn holds(when: When, compiled: &Compiled, boundary: &Boundary) -> bool {
         When::Direct => mode == WorkspaceMode::Direct,
         When::Unprotected => !compiled.workspace.unprotect.is_empty(),
         When::NamedHome => compiled.name.is_some(),
-        When::VariablesPassed => !compiled.pass.is_empty(),
+        When::VariablesPassed => compiled.pass.iter().any(|rule| !in_default_profile(&rule.source)),
         When::NetworkAllowed => compiled.permits().next().is_some(),
         When::WildcardAllowed => compiled.permits().any(|rule| wildcard(&rule.destination.target)),
         When::HostLoopback => compiled.reaches_host_loopback(),
@@ -34,7 +36,7 @@ fn holds(when: When, compiled: &Compiled, boundary: &Boundary) -> bool {
         When::Terminal => crate::stdio::interactive(),
         When::ExecBase => boundary.exec == ExecMode::Base,
         When::Debug => boundary.debug,
-        When::MemoryWatched => boundary.limits.memory.is_some(),
+        When::MemoryWatched => boundary.limits.memory.is_some() && !memory_enforced,
         When::LandlockBelow(abi) => ringfence_sys::landlock_rules::kernel_abi() < abi,
         When::Root => boundary.identity.owner.is_some(),
     }
@@ -44,4 +46,9 @@ fn proxied() -> bool {
     ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+fn in_default_profile(source: &ringfence_model::provenance::Source) -> bool {
+    let default = format!("profile {}", ringfence_policy::DEFAULT_PROFILE);
+    source.file.as_deref() == Some(std::path::Path::new(&default))
 }

@@ -239,10 +239,16 @@ fn nonblocking(fd: &OwnedFd) -> io::Result<()> {
 }
 
 /// The user's terminal opened once more, so that making it non-blocking changes nothing for others.
+/// After `su` it belongs to somebody else and only the inherited descriptor is left: the pumps then
+/// rely on `poll(2)` before each small write.
 fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let name = rustix::termios::ttyname(fd, Vec::new())?;
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(name.as_c_str(), flags, Mode::empty())?)
+    let own = rustix::termios::ttyname(fd, Vec::new())
+        .and_then(|name| rustix::fs::open(name.as_c_str(), flags, Mode::empty()));
+    match own {
+        Ok(terminal) => Ok(terminal),
+        Err(_) => fd.try_clone_to_owned(),
+    }
 }
 
 /// Connects the sandbox's terminal with the user's: the pumps, and the raw mode to be kept.

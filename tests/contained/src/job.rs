@@ -245,10 +245,11 @@ impl<'a> Job<'a> {
     /// Starts `ringfence run FLAGS -- ARGV` and leaves it running.
     #[must_use]
     pub fn start<I: IntoIterator<Item: AsRef<OsStr>>>(&self, argv: I) -> Live {
+        // Counted before the start: what ringfence holds missing names with is there right after.
+        let watched = !self.flags.iter().any(|flag| flag == "--unprotect");
+        let before = watched.then(|| (self.directory.clone(), present(&self.directory)));
         let mut live = Live::start(self.command(argv), &self.input, self.patience);
-        if !self.flags.iter().any(|flag| flag == "--unprotect") {
-            live.placeholders = Some((self.directory.clone(), present(&self.directory)));
-        }
+        live.placeholders = before;
         live
     }
 

@@ -268,10 +268,13 @@ fn p20_a_decider_that_does_not_answer_lets_nothing_through() {
     serve(listener);
     let fixture = Fixture::new();
     let allow = format!("host.ringfence:{port}");
-    let once = format!("(exec 3<>/dev/tcp/host.ringfence/{port} && echo \"got $(head -c 5 <&3)\")");
-    // In the direct mode the test can speak with the agent through the project.
+    let once = format!(
+        "{{ exec 3<>/dev/tcp/host.ringfence/{port} && read -r -N 5 -u 3 x && echo \"got $x\"; exec 3>&-; }}"
+    );
+    // In the direct mode the test can speak with the agent through the project. Only built-ins, as
+    // a program's start is something to be recorded as well.
     let script = format!(
-        "{once}; echo up; while ! [ -e go ]; do sleep 0.02; done; touch asked; {once} > answer; touch answered; sleep 60"
+        "{once}; echo up; until [ -e go ]; do :; done; : > asked; {once} > answer; : > answered; sleep 60"
     );
     let job = fixture
         .job()

@@ -157,7 +157,8 @@ fn f04_a_hidden_name_that_appears_later_is_hidden() {
     let fixture = Fixture::new();
     let project = fixture.project();
     fs::create_dir(project.join("a")).unwrap();
-    let script = "echo ready; while ! [ -e go ]; do sleep 0.02; done; cat a/.env; echo over";
+    let script =
+        "echo ready; until ls | grep -q '^go$'; do sleep 0.02; done; cat a/.env; echo over";
     for mode in ["review", "direct"] {
         let _ = fs::remove_file(project.join("go"));
         let _ = fs::remove_file(project.join("a/.env"));
@@ -238,7 +239,8 @@ fn f07_a_symbolic_link_leads_nowhere() {
         let inside = fixture.job().flags(["--workspace", mode]).sh(script);
         assert_eq!(read_host(&victim), before, "{mode}");
         assert!(
-            inside.stderr.to_lowercase().contains("no such file"),
+            inside.stderr.to_lowercase().contains("nonexistent")
+                || inside.stderr.to_lowercase().contains("no such file"),
             "{mode}: {inside:?}"
         );
         let _ = fs::remove_file(fixture.project().join("made-inside"));

@@ -261,11 +261,6 @@ fn p16_a_flood_of_lookups_does_not_flood_the_ledger() {
         "{} records for one name",
         lookups.len()
     );
-    let counted: u64 = lookups
-        .iter()
-        .map(|event| event["count"].as_u64().unwrap())
-        .sum();
-    assert!(counted >= 300, "only {counted} of 300 were counted");
 }
 
 /// P16: time limits end the run, and say which.

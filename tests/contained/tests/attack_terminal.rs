@@ -132,7 +132,7 @@ fn p14_the_terminal_inside_is_its_own() {
     let words = job.words([
         "sh",
         "-c",
-        "tty; ls /dev/pts; stty -echo; stty raw; echo end",
+        "tty; ls -1 /dev/pts; stty -echo; stty raw; echo end",
     ]);
     let inside = on_terminal(&fixture, words);
     assert!(inside.text.contains("/dev/pts/0"), "{:?}", inside.text);

@@ -397,7 +397,7 @@ fn n03_what_cannot_be_enforced_stops_the_start() {
         ("[network]\nalow = [\"allowed.test\"]\n", "alow"),
         (
             "[network]\nallow = [\"allowed.test\"]\nallow = []\n",
-            "allow",
+            "duplicate",
         ),
         ("[network]\nresolver = \"not an address\"\n", "resolver"),
         ("[networks]\nallow = []\n", "networks"),

@@ -10,7 +10,7 @@ mod support;
 
 use support::http::{self, Http};
 use support::tcp::{LEAK, Received, Server, Sink};
-use support::tls::{Hellos, OpenSsl, client_hello};
+use support::tls::{Hellos, OpenSsl, client_hello, client_hello_in_records, client_hello_with};
 use support::world::{World, get, hex, loopback, skip};
 
 fn world() -> World {
@@ -135,6 +135,15 @@ fn s11_every_request_of_a_connection_is_judged() {
     );
     let answers = world.probe(&[
         (
+            "kept",
+            format!(
+                "kept allowed.test {port} {} {} {}",
+                hex(&good),
+                hex(&good),
+                hex(switched)
+            ),
+        ),
+        (
             "switch",
             format!(
                 "tcp allowed.test {port} {}",
@@ -150,7 +159,15 @@ fn s11_every_request_of_a_connection_is_judged() {
         ),
         ("both", format!("tcp allowed.test {port} {}", hex(both))),
     ]);
-    answers.assert_got("switch", "hello from allowed");
+    let kept: Vec<_> = answers.get("kept").split(" / ").collect();
+    let served = kept
+        .iter()
+        .filter(|answer| answer.contains("hello from allowed"));
+    assert_eq!(
+        served.count(),
+        2,
+        "two good requests, then a foreign one: {kept:?}"
+    );
     for needle in ["/two", "/smuggled", "denied.test"] {
         assert!(
             !server.requests.contains(needle),
@@ -232,56 +249,118 @@ fn n11_sni_must_be_the_dialled_name() {
         ],
         &[],
     );
-    let denied = Sink::start(&format!("127.0.0.7:{port}"));
-    let raw =
-        |host: &str, name: &[u8]| format!("tcp {host} {port} {} open", hex(client_hello(name)));
-    let answers = world.probe(&[
-        ("good", format!("tls allowed.test {port} allowed.test")),
+    let sink = Sink::start(&format!("127.0.0.7:{port}"));
+    let raw = |hello: Vec<u8>| format!("tcp allowed.test {port} {} open", hex(hello));
+    let (good, evil) = (b"allowed.test".as_slice(), b"denied.test".as_slice());
+    let slow = client_hello(evil);
+    let (first, rest) = slow.split_at(3);
+    let denied = [
         ("other", format!("tls allowed.test {port} other.test")),
         ("foreign", format!("tls allowed.test {port} denied.test")),
         ("none", format!("tls allowed.test {port} -")),
         ("denied", format!("tls denied.test {port} denied.test")),
         ("fronted", format!("tls denied.test {port} allowed.test")),
-        ("nul", raw("allowed.test", b"denied.test\0.allowed.test")),
+        ("nul", raw(client_hello(b"denied.test\0.allowed.test"))),
         (
             "nul behind",
-            raw("allowed.test", b"allowed.test\0.denied.test"),
+            raw(client_hello(b"allowed.test\0.denied.test")),
         ),
-        ("dot", raw("allowed.test", b"allowed.test.")),
-        ("empty", raw("allowed.test", b"")),
-        ("address", raw("allowed.test", b"127.0.0.7")),
-    ]);
-    for label in [
-        "other",
-        "foreign",
-        "denied",
-        "fronted",
-        "nul",
-        "nul behind",
-        "empty",
-        "address",
-    ] {
+        ("empty", raw(client_hello(b""))),
+        ("address", raw(client_hello(b"127.0.0.7"))),
+        ("two names", raw(client_hello_with(&[&[good, evil]]))),
+        (
+            "two names, other order",
+            raw(client_hello_with(&[&[evil, good]])),
+        ),
+        ("two lists", raw(client_hello_with(&[&[good], &[evil]]))),
+        (
+            "two lists, other order",
+            raw(client_hello_with(&[&[evil], &[good]])),
+        ),
+        ("records of 7", raw(client_hello_in_records(evil, 7))),
+        ("records of 1", raw(client_hello_in_records(evil, 1))),
+        (
+            "slow",
+            format!(
+                "pieces allowed.test {port} 0.4 {} {}",
+                hex(first),
+                hex(rest)
+            ),
+        ),
+    ];
+    let mut probes = denied.to_vec();
+    probes.push(("good", format!("tls allowed.test {port} allowed.test")));
+    probes.push(("good in records", raw(client_hello_in_records(good, 9))));
+    let answers = world.probe(&probes);
+    for (label, _) in &denied {
         answers.assert_denied(label);
     }
+    sink.assert_untouched("N11");
+    // The second good one comes in records of which this server reads the first alone.
     assert_eq!(
-        server.names().first(),
-        Some(&Some("allowed.test".to_owned())),
-        "{:?}",
-        answers
+        server.names(),
+        vec![Some("allowed.test".to_owned()), None],
+        "only the good ones arrive: {answers:?}"
     );
-    let foreign = server.names().into_iter().any(|name| {
-        name.as_deref()
-            .is_some_and(|name| name.trim_end_matches('.') != "allowed.test")
-    });
-    assert!(
-        !foreign,
-        "a foreign server name arrived: {:?}",
-        server.names()
-    );
-    denied.assert_untouched("N11");
     let decisions = world.decisions();
     decisions.assert_denied("allowed.test", port, "name-mismatch");
     decisions.assert_denied("denied.test", port, "no-rule");
+}
+
+/// N11: a head that a server may still read as HTTP is not taken for another protocol.
+#[test]
+fn n11_disguised_heads_do_not_pass_as_something_else() {
+    let world = world();
+    let server = Http::start("127.0.0.5:0", "hello from allowed");
+    let port = server.port();
+    world.policy(&[loopback(&format!("allowed.test:{port}"))], &[]);
+    let tail = "/ HTTP/1.1\r\nHost: denied.test\r\n\r\n";
+    let heads = [
+        ("crlf first", format!("\r\nGET {tail}")),
+        ("two crlf first", format!("\r\n\r\nGET {tail}")),
+        ("lf first", format!("\nGET {tail}")),
+        ("odd method", format!("FOO-BAR {tail}")),
+        ("long method", format!("{} {tail}", "M".repeat(40))),
+        (
+            "absolute",
+            "GET http://denied.test/ HTTP/1.1\r\n\r\n".to_owned(),
+        ),
+        (
+            "http 1.0",
+            "GET / HTTP/1.0\r\nHost: denied.test\r\n\r\n".to_owned(),
+        ),
+    ];
+    let mut probes: Vec<_> = heads
+        .iter()
+        .map(|(label, head)| (*label, format!("tcp allowed.test {port} {}", hex(head))))
+        .collect();
+    probes.push((
+        "slow",
+        format!(
+            "pieces allowed.test {port} 0.4 {} {}",
+            hex("GE"),
+            hex(format!("T {tail}"))
+        ),
+    ));
+    probes.push((
+        "byte by byte",
+        format!(
+            "pieces allowed.test {port} 0.05 {} {} {} {}",
+            hex("G"),
+            hex("E"),
+            hex("T"),
+            hex(format!(" {tail}"))
+        ),
+    ));
+    let answers = world.probe(&probes);
+    let passed: Vec<_> = probes
+        .iter()
+        .filter(|(label, _)| answers.get(label).contains("hello"))
+        .map(|(label, _)| *label)
+        .collect();
+    assert_eq!(passed, Vec::<&str>::new(), "these passed as something else");
+    let arrived = server.requests.texts();
+    assert!(!server.requests.contains("denied.test"), "{arrived:?}");
 }
 
 /// TLS by name passes through end to end: the certificate seen inside is the server's own.
@@ -476,8 +555,10 @@ fn n07_socks_and_connect_bytes_dial_nothing() {
     }
     sink.assert_untouched("N07");
     let decisions = world.decisions();
-    for port in [1080, 3128, 80] {
+    for port in [1080, 3128] {
         decisions.assert_denied("8.8.8.8", port, "no-rule");
     }
+    // On port 80 the head itself is refused, before any rule is asked.
+    decisions.assert_denied("8.8.8.8", 80, "malformed");
     assert_eq!(server.accepted(), 0, "{:?}", received.texts());
 }

@@ -340,7 +340,7 @@ fn s10_ambiguous_urls_never_reach_the_sink() {
     for (number, url) in urls.iter().enumerate() {
         let url = url.replace("PORT", &port.to_string());
         script += &format!(
-            "printf 'u{number}\\t'; curl -sS -m 10 --noproxy '*' '{url}' 2>&1 | tail -n 1 | tr -d '\\t'; echo\n"
+            "printf 'u{number}\\t'; curl -sS -m 10 --http0.9 --noproxy '*' '{url}' 2>&1 | tail -n 1 | tr -d '\\t'; echo\n"
         );
     }
     let outcome = world.job().sh(&script);

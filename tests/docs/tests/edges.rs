@@ -12,8 +12,9 @@ use std::process::Command;
 
 /// Most packages in the lock file. Raising it is a decision: say in the commit what it buys.
 const LOCK_ENTRIES: usize = 320;
-/// Most packages of other people in the crate that builds the boundary, whatever their depth.
-const JAIL_PACKAGES: usize = 20;
+/// Most packages of other people in the crate that builds the boundary, whatever their depth; five of
+/// them come with features that other crates of the workspace ask of `serde_json`.
+const JAIL_PACKAGES: usize = 25;
 
 /// What each crate of ours may use of ours. What is not here may not be used.
 const EDGES: [(&str, &[&str]); 12] = [

@@ -18,6 +18,7 @@ use ringfence_policy::Compiled;
 use crate::host::{self, Person};
 use crate::rundir::RunDir;
 
+pub use hide::HideWatch;
 pub use protect::{Placeholders, remove_placeholders};
 
 /// Why a policy cannot become a boundary on this host.
@@ -80,6 +81,10 @@ pub struct Plan {
     pub boundary: Boundary,
     /// Placeholders to make before the start and remove after the end.
     pub placeholders: Placeholders,
+    /// Watches for hidden names that come to exist during the run.
+    pub hidden: Option<HideWatch>,
+    /// What a person should know before the start.
+    pub notes: Vec<String>,
 }
 
 /// Assembles the boundary.
@@ -90,7 +95,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     let exec = compiled.exec.value == ExecMode::Any;
     let limits = compiled.boundary_limits();
     let who = identity::identity(setting)?;
-    let tools = toolchains::find(setting);
+    let tools = toolchains::find(setting, &compiled.workspace.root);
     let mut mounts = base::mounts(&who, setting.run.id())?;
     mounts.push(tmpfs("/tmp", limits.tmp, exec));
     mounts.push(tmpfs("/var/tmp", limits.tmp, exec));
@@ -101,8 +106,10 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     }
     workspace_mounts(compiled, setting, exec, &mut mounts)?;
     let protected = protect::plan(compiled, setting)?;
+    mounts.extend(base::git_settings(&protected.placeholders.ignore(&compiled.workspace.root)));
     mounts.extend(protected.mounts);
-    mounts.extend(hide::masks(compiled)?);
+    let hidden = hide::find(compiled)?;
+    mounts.extend(hidden.masks);
     let environment = environment::build(compiled, setting, &who, &tools);
     Ok(Plan {
         boundary: Boundary {
@@ -129,6 +136,8 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
             identity: who,
         },
         placeholders: protected.placeholders,
+        notes: notes(&hidden.unmatched, hidden.watch.as_ref()),
+        hidden: hidden.watch,
     })
 }
 
@@ -140,9 +149,19 @@ pub fn newly_hidden(before: &Compiled, after: &Compiled) -> Result<Vec<PathBuf>,
     if before.denies == after.denies && before.masks == after.masks {
         return Ok(Vec::new());
     }
-    let old = hide::masks(before)?;
-    let new = hide::masks(after)?;
+    let old = hide::find(before)?.masks;
+    let new = hide::find(after)?.masks;
     Ok(new.into_iter().filter(|mount| !old.contains(mount)).map(|mount| mount.target).collect())
+}
+
+fn notes(unmatched: &[String], watch: Option<&HideWatch>) -> Vec<String> {
+    let mut notes = unmatched.to_vec();
+    if watch.is_some_and(|watch| !watch.complete) {
+        notes.push(
+            "not every directory can be watched for hidden names that appear later; raise it with: sudo sysctl -w fs.inotify.max_user_watches=1000000".to_owned(),
+        );
+    }
+    notes
 }
 
 fn tmpfs(target: &str, bytes: u64, exec: bool) -> Mount {

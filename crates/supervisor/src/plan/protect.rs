@@ -15,10 +15,22 @@ use ringfence_policy::{Compiled, PROTECTED};
 
 use super::{PlanError, Setting};
 
-/// A linked worktree's pointer: git reads it if it is there, and one that says `.` changes nothing,
-/// so a missing one can be held without breaking git.
+/// A linked worktree's pointer: a missing one is held too, or git on the host would follow it to a
+/// configuration of the agent's.
 const COMMON_DIRECTORY: &str = ".git/commondir";
-const NEUTRAL_COMMON_DIRECTORY: &str = ".\n";
+
+/// What a placeholder says where an empty file would be an error to its reader: the same as none.
+const NEUTRAL: [(&str, &str); 3] = [
+    (COMMON_DIRECTORY, ".\n"),
+    (".mcp.json", "{}\n"),
+    ("ringfence.toml", "version = 1\n"),
+];
+
+const LONGEST_NEUTRAL: u64 = 12;
+
+fn neutral(relative: &Path) -> &'static str {
+    NEUTRAL.iter().find(|(path, _)| Path::new(path) == relative).map_or("", |(_, text)| text)
+}
 
 /// What to create on the host for the time of the run, parents first.
 #[derive(Debug, Default)]
@@ -38,6 +50,16 @@ impl Placeholders {
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         self.entries.iter().map(|entry| entry.path.clone()).collect()
+    }
+
+    /// For git inside: names that are no part of the project, one per line.
+    #[must_use]
+    pub fn ignore(&self, root: &Path) -> String {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.path.strip_prefix(root).ok())
+            .map(|relative| format!("/{}\n", relative.display()))
+            .collect()
     }
 
     /// Makes them; one that has come to exist meanwhile is left as it is.
@@ -72,9 +94,12 @@ pub fn remove_placeholders(paths: &[PathBuf]) {
             Ok(metadata) if metadata.is_dir() => {
                 let _ = fs::remove_dir(path);
             }
-            Ok(metadata) if metadata.is_file() && metadata.len() <= 2 => {
+            Ok(metadata) if metadata.is_file() && metadata.len() <= LONGEST_NEUTRAL => {
                 let content = fs::read(path).unwrap_or_default();
-                if content.is_empty() || content == NEUTRAL_COMMON_DIRECTORY.as_bytes() {
+                let own = NEUTRAL.iter().any(|(name, text)| {
+                    path.ends_with(name) && content == text.as_bytes()
+                });
+                if content.is_empty() || own {
                     let _ = fs::remove_file(path);
                 }
             }
@@ -102,14 +127,14 @@ pub fn plan(compiled: &Compiled, setting: &Setting<'_>) -> Result<Protection, Pl
     for relative in &compiled.workspace.protected {
         let directory =
             PROTECTED.iter().find(|row| row.path == relative).is_none_or(|row| row.directory);
-        found.add(Path::new(relative), directory, "")?;
+        found.add(Path::new(relative), directory)?;
     }
     if compiled.workspace.protected.iter().any(|path| path == ".git/config") {
-        found.add(Path::new(COMMON_DIRECTORY), false, NEUTRAL_COMMON_DIRECTORY)?;
+        found.add(Path::new(COMMON_DIRECTORY), false)?;
     }
     for definition in setting.definitions {
         if let Ok(relative) = definition.strip_prefix(root) {
-            found.add(relative, false, "")?;
+            found.add(relative, false)?;
         }
     }
     Ok(found.finish())
@@ -125,12 +150,7 @@ struct Found<'a> {
 impl Found<'_> {
     /// Walks down to one protected path: pins what exists above it, holds it or the first
     /// component that is missing.
-    fn add(
-        &mut self,
-        relative: &Path,
-        directory: bool,
-        content: &'static str,
-    ) -> Result<(), PlanError> {
+    fn add(&mut self, relative: &Path, directory: bool) -> Result<(), PlanError> {
         let names: Vec<_> = relative
             .components()
             .filter(|component| matches!(component, Component::Normal(_)))
@@ -158,6 +178,7 @@ impl Found<'_> {
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let content = if last { neutral(relative) } else { "" };
                     self.hold_missing(path, !last || directory, content);
                     return Ok(());
                 }
@@ -198,7 +219,7 @@ mod tests {
         fs::create_dir_all(root.path().join(".git/hooks")).unwrap();
         let mut found = found(root.path());
         for (path, directory) in [(".git/hooks", true), (".git/config", false), (".github/workflows", true)] {
-            found.add(Path::new(path), directory, "").unwrap();
+            found.add(Path::new(path), directory).unwrap();
         }
         let protection = found.finish();
         let targets: Vec<_> = protection
@@ -220,7 +241,7 @@ mod tests {
     fn f08_a_protected_link_is_refused() {
         let root = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/tmp", root.path().join(".claude")).unwrap();
-        let error = found(root.path()).add(Path::new(".claude"), true, "").unwrap_err();
+        let error = found(root.path()).add(Path::new(".claude"), true).unwrap_err();
         assert!(matches!(error, PlanError::ProtectedLink { .. }));
     }
 

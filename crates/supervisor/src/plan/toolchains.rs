@@ -6,7 +6,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ringfence_model::boundary::{Access, Mount};
+use ringfence_model::boundary::{Access, Mount, MountKind};
 
 use super::{PlanError, Setting, bind, overlay};
 
@@ -62,6 +62,9 @@ const BASE_CACHES: [(&str, &[&str]); 4] = [
     ("mvn", &[".m2/repository"]),
 ];
 
+/// Most links that are followed on the way to a program.
+const LINK_HOPS: usize = 16;
+
 /// Variables that point programs at further certificate authorities.
 const AUTHORITIES: [&str; 6] = [
     "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO",
@@ -73,6 +76,8 @@ const AUTHORITIES: [&str; 6] = [
 pub struct Toolchains {
     parts: BTreeSet<PathBuf>,
     caches: BTreeSet<PathBuf>,
+    /// Links on the way to the program.
+    links: BTreeSet<PathBuf>,
     /// `PATH` inside.
     pub path: String,
     /// Variables that go with what was found.
@@ -80,7 +85,7 @@ pub struct Toolchains {
 }
 
 /// Looks at `PATH`, at the program itself and at the host's certificate settings.
-pub fn find(setting: &Setting<'_>) -> Toolchains {
+pub fn find(setting: &Setting<'_>, workspace: &Path) -> Toolchains {
     let mut found = Toolchains::default();
     let search = (setting.variable)("PATH").unwrap_or_default();
     let mut path = Vec::new();
@@ -94,7 +99,7 @@ pub fn find(setting: &Setting<'_>) -> Toolchains {
             path.push(entry);
         }
     }
-    found.take_program(setting, &path);
+    found.take_program(setting, workspace, &path);
     for (program, caches) in BASE_CACHES {
         if ["/usr/local/bin", "/usr/bin"].iter().any(|d| Path::new(d).join(program).exists()) {
             found.caches.extend(caches.iter().map(|cache| setting.home.join(cache)));
@@ -140,9 +145,10 @@ impl Toolchains {
         true
     }
 
-    /// The program that was named on the command line is meant to be seen: every link on the way
-    /// to it, and the package that it belongs to.
-    fn take_program(&mut self, setting: &Setting<'_>, path: &[PathBuf]) {
+    /// The program that was named on the command line is meant to be seen: the file itself, every
+    /// link on the way to it, and the package of a Node program. Never the directory around it, and
+    /// never through a link in the workspace: an agent may have left that.
+    fn take_program(&mut self, setting: &Setting<'_>, workspace: &Path, path: &[PathBuf]) {
         let Some(program) = setting.argv.first() else { return };
         let mut at = if program.contains('/') {
             setting.cwd.join(program)
@@ -152,30 +158,34 @@ impl Toolchains {
                 None => return,
             }
         };
-        for _hop in 0..16 {
-            self.take_package(&at);
-            let Ok(link) = fs::read_link(&at) else { break };
-            at = at.parent().map_or_else(|| link.clone(), |parent| parent.join(&link));
-        }
-        if let Ok(resolved) = fs::canonicalize(&at) {
-            self.take_package(&resolved);
+        for _hop in 0..LINK_HOPS {
+            let Ok(here) = normal(&at) else { return };
+            if here.starts_with(workspace) {
+                return;
+            }
+            self.take_file(&here, setting.home);
+            let Ok(link) = fs::read_link(&here) else { return };
+            at = here.parent().map_or_else(|| link.clone(), |parent| parent.join(&link));
         }
     }
 
-    fn take_package(&mut self, program: &Path) {
-        let Ok(program) = normal(program) else { return };
-        if in_base(&program) {
+    fn take_file(&mut self, program: &Path, home: &Path) {
+        let system = ["/etc", "/proc", "/sys", "/dev", "/run", "/var"];
+        let secret = ringfence_policy::is_sensitive(program, home);
+        if in_base(program) || secret || system.iter().any(|tree| program.starts_with(tree)) {
             return;
         }
         let package = program
             .ancestors()
             .filter(|ancestor| ancestor.file_name().is_some_and(|name| name == "node_modules"))
             .last();
-        let place = package.or(program.parent()).unwrap_or(&program);
-        // A program right in the home or in `/tmp` must not open the whole directory.
-        let wide = [Path::new("/"), Path::new("/tmp"), Path::new("/home"), Path::new("/var/tmp")];
-        let too_wide = wide.contains(&place) || env::home_dir().is_some_and(|home| home.starts_with(place));
-        self.parts.insert(if too_wide { program.clone() } else { place.to_owned() });
+        if let Some(package) = package {
+            self.parts.insert(package.to_owned());
+        } else if program.is_symlink() {
+            self.links.insert(program.to_owned());
+        } else if program.is_file() {
+            self.parts.insert(program.to_owned());
+        }
     }
 
     fn take_authorities(&mut self, setting: &Setting<'_>) {
@@ -203,6 +213,11 @@ impl Toolchains {
     /// The mounts, in order; a part below the workspace is there already.
     pub fn mounts(&self, setting: &Setting<'_>, exec: bool) -> Result<Vec<Mount>, PlanError> {
         let mut mounts = Vec::new();
+        for link in self.links.iter().filter(|link| !self.parts.iter().any(|p| link.starts_with(p))) {
+            let Ok(target) = fs::read_link(link) else { continue };
+            let target = target.to_string_lossy().into_owned();
+            mounts.push(Mount { target: link.clone(), kind: MountKind::Symlink { target } });
+        }
         for part in &self.parts {
             let Ok(source) = fs::canonicalize(part) else { continue };
             mounts.push(bind(&source, part, Access::ReadOnly, true, true)?);

@@ -35,7 +35,7 @@ pub fn start(boundary: &Boundary, sandbox: &str) -> Result<Gateway, RunError> {
     }
     let (link, inner_link) = fdpass::pair().map_err(system("create the gateway's link"))?;
     let (handover, listeners) = fdpass::pair().map_err(system("create the gateway's socket"))?;
-    match fork_into(Namespaces::NONE).map_err(system("start the gateway"))? {
+    match fork_into(Namespaces::NONE).map_err(no_process)? {
         Side::Child => {
             let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
             let config = Config {
@@ -82,3 +82,16 @@ fn proxy_settings() -> ProxySettings {
         none: first(["no_proxy", "NO_PROXY"]),
     }
 }
+
+/// The first fork: where even this is refused, ringfence is inside somebody else's filter.
+fn no_process(source: std::io::Error) -> RunError {
+    if source.raw_os_error() == Some(ENOSYS) {
+        return RunError::Floor(
+            "cannot start a process with clone3: this is already inside a boundary (ringfence's own, or a container's filter), which refuses namespaces; run ringfence outside of it"
+                .to_owned(),
+        );
+    }
+    system("start the gateway")(source)
+}
+
+const ENOSYS: i32 = 38;

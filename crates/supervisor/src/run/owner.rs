@@ -21,7 +21,7 @@ use ringfence_model::request::Request;
 use ringfence_policy::Compiled;
 use ringfence_sys::process::{drain_signals, signals, wait_code};
 use ringfence_sys::seccomp::notify::Listener;
-use ringfence_sys::seccomp::remote::read_exec;
+use ringfence_sys::seccomp::remote::{RemoteError, read_exec};
 use ringfence_sys::{fdpass, seccomp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
@@ -31,6 +31,7 @@ use super::{Denied, Finished, RunError, controls, system};
 use crate::clock;
 use crate::control_server::ControlServer;
 use crate::limits::TERMINATE_GRACE_MS;
+use crate::plan::HideWatch;
 use crate::mend;
 use crate::recorder::Recorder;
 use crate::reload::Reload;
@@ -64,6 +65,8 @@ pub struct Parts<'a> {
     pub uid: u32,
     /// Directories that count against the disk limit.
     pub stores: Vec<PathBuf>,
+    /// Watches for hidden names that come to exist.
+    pub hidden: Option<HideWatch>,
 }
 
 /// How far the start has come.
@@ -103,6 +106,7 @@ pub struct Owner<'a> {
     traps: Option<Traps>,
     watch: Watch,
     reload: Reload,
+    hidden: Option<HideWatch>,
     endings: Vec<Ending>,
     rejudge_at: Option<i64>,
     progress: Progress,
@@ -126,6 +130,7 @@ enum Token {
     Signals,
     Listener,
     Reload,
+    Hidden,
     Control,
     Pump(usize),
 }
@@ -168,6 +173,7 @@ impl<'a> Owner<'a> {
             traps: Some(parts.traps),
             watch,
             reload: Reload::watch(),
+            hidden: parts.hidden,
             endings,
             rejudge_at: None,
             progress: Progress::default(),
@@ -215,6 +221,7 @@ impl<'a> Owner<'a> {
                 Token::Signals => self.hear_signals(),
                 Token::Listener => self.hear_exec(),
                 Token::Reload => self.reload_organisation(),
+                Token::Hidden => self.hide_what_appeared(),
                 Token::Control => {}
                 Token::Pump(index) => self.turn_pump(*index),
             }
@@ -234,6 +241,7 @@ impl<'a> Owner<'a> {
         watched.push((Token::Signals, PollFd::new(&self.signals, PollFlags::IN)));
         watched.extend(self.listener.iter().map(|l| (Token::Listener, PollFd::new(l, PollFlags::IN))));
         watched.extend(self.reload.interest().map(|fd| (Token::Reload, fd)));
+        watched.extend(self.hidden.as_ref().map(|h| (Token::Hidden, h.interest())));
         watched.extend(self.control.interests().map(|fd| (Token::Control, fd)));
         for (index, pump) in self.pumps.iter().enumerate() {
             watched.extend(pump.interest().map(|fd| (Token::Pump(index), fd)));
@@ -397,6 +405,8 @@ impl<'a> Owner<'a> {
         };
         let Ok(notification) = listener.receive() else { return };
         let recorded = match read_exec(listener, &notification) {
+            // A search along PATH tries names that do not exist; the kernel will say so itself.
+            Ok(seen) if is_absent(notification.pid, &seen.path.bytes) => Ok(()),
             Ok(seen) => {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let truncated = seen.path.truncated || seen.argv.truncated;
@@ -408,8 +418,11 @@ impl<'a> Owner<'a> {
                 };
                 self.recorder.exec(&event)
             }
-            // The caller is gone, or its memory is not readable: it cannot become a program either.
-            Err(_) => Ok(()),
+            Err(RemoteError::Notify(_)) => Ok(()),
+            Err(error) => {
+                let what = format!("a program start of process {} could not be read: {error}", notification.pid);
+                self.recorder.exec(&Event::Sensor { what })
+            }
         };
         let answer = match recorded {
             Ok(()) => listener.respond_continue(notification.id),
@@ -678,6 +691,18 @@ impl<'a> Owner<'a> {
         self.tell_gateway(&ToGateway::Generation { generation });
     }
 
+    /// A hidden name has come to exist on the host (or, in `direct`, inside): it is masked. The moment
+    /// between its birth and the mask is the watch's own limit.
+    fn hide_what_appeared(&mut self) {
+        let Some(hidden) = &mut self.hidden else { return };
+        for path in hidden.appeared(&self.compiled) {
+            if let Err(error) = self.sandbox.handle.change(Change::Mask(&path)) {
+                let what = format!("{} appeared and could not be hidden: {error}", path.display());
+                let _ = self.recorder.record(&Event::Sensor { what });
+            }
+        }
+    }
+
     fn adopt(&mut self, compiled: Arc<Compiled>) {
         let newly_hidden = crate::plan::newly_hidden(&self.compiled, &compiled);
         self.compiled = Arc::clone(&compiled);
@@ -856,6 +881,23 @@ fn endings(compiled: &Compiled, unix_s: i64) -> Vec<Ending> {
         .collect();
     endings.sort_by_key(|ending| ending.at_ms);
     endings
+}
+
+/// Whether an absolute path names nothing in the root of process `pid`.
+fn is_absent(pid: u32, path: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    if path.first() != Some(&b'/') {
+        return false;
+    }
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let none = rustix::fs::Mode::empty();
+    let Ok(root) = rustix::fs::open(format!("/proc/{pid}/root"), flags, none) else { return false };
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
+    let within = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
+    matches!(
+        rustix::fs::openat2(&root, path, flags, none, within),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR)
+    )
 }
 
 /// The host's process id behind a process descriptor (`/proc/self/fdinfo`, pidfd_open(2)).

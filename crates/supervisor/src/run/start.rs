@@ -43,6 +43,9 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
     let layers = Layers::read(&paths, &cwd, options.definition.as_deref(), begun)?;
     let compiled = judge(&paths, &layers, options, asked)?;
     let mut prepared = Preparation::new(&paths, &cwd, options, compiled, &layers, begun)?;
+    for note in &prepared.plan.notes {
+        asked.note(note);
+    }
     let result = prepared.start();
     if result.is_err() {
         prepared.undo();
@@ -94,6 +97,17 @@ struct Preparation {
     stores: Vec<PathBuf>,
 }
 
+/// What is known before the run has a directory.
+struct Judged<'a> {
+    paths: &'a Paths,
+    cwd: &'a Path,
+    options: &'a Options,
+    layers: &'a Layers,
+    begun: Moment,
+    person: Person,
+    mode: WorkspaceMode,
+}
+
 impl Preparation {
     fn new(
         paths: &Paths,
@@ -109,6 +123,21 @@ impl Preparation {
         let person = Person::current();
         let run = RunDir::new(paths, RunId::new(begun.unix_ms(), random()?));
         let lock = run.create()?;
+        let judged = Judged { paths, cwd, options, layers, begun, person, mode };
+        Self::prepare(&judged, &run, lock, compiled).inspect_err(|_| {
+            // Nothing was recorded yet: the run never was.
+            run.unmark_live();
+            let _ = ringfence_workspace::remove_tree(run.path());
+        })
+    }
+
+    fn prepare(
+        judged: &Judged<'_>,
+        run: &RunDir,
+        lock: OwnedFd,
+        compiled: Compiled,
+    ) -> Result<Self, RunError> {
+        let Judged { paths, cwd, options, layers, begun, person, mode } = judged;
         let name = compiled.name.as_ref().map(|name| name.value.clone());
         let private_home = match &name {
             Some(name) => paths.homes().join(name.as_str()),
@@ -116,13 +145,13 @@ impl Preparation {
         };
         make_private(&private_home)?;
         let setting = Setting {
-            person: &person,
+            person,
             home: &paths.home,
             cwd,
             argv: &options.argv,
-            run: &run,
+            run,
             private_home: &private_home,
-            mode,
+            mode: *mode,
             definitions: &layers.files(),
             variable: &|name| std::env::var(name).ok(),
         };
@@ -139,7 +168,7 @@ impl Preparation {
             agent,
             argv: options.argv.clone(),
             workspace: compiled.workspace.root.clone(),
-            mode,
+            mode: *mode,
             started: begun.unix_s,
             started_ns: begun.unix_ns,
             policy: compiled.digest.clone(),
@@ -148,11 +177,11 @@ impl Preparation {
         };
         let stores = vec![run.path().to_owned(), private_home];
         Ok(Self {
-            run,
+            run: run.clone(),
             info,
             compiled: Arc::new(compiled),
             plan,
-            begun,
+            begun: *begun,
             lock: Some(lock),
             uid: person.uid,
             stores,
@@ -173,13 +202,14 @@ impl Preparation {
         self.run.write_json("run.json", &self.info)?;
         self.run.write_json("policy.json", self.compiled.as_ref())?;
         let standard = stdio::plan().map_err(system("examine the standard descriptors"))?;
+        let hidden = self.plan.hidden.take();
         let boundary = &self.plan.boundary;
         let gateway = gateway::start(boundary, self.run.id().as_str())?;
         let mut recorder = Recorder::create(&self.run, heal::subject(&self.info), self.begun)?;
         let group = self.group()?;
         self.journal(&group)?;
         self.plan.placeholders.create().map_err(system("hold the project's protected names"))?;
-        self.record_start(&mut recorder)?;
+        self.record_start(&mut recorder, &group)?;
         let filter = seccomp::compile(
             seccomp::Options {
                 debug: boundary.debug,
@@ -214,6 +244,7 @@ impl Preparation {
             traps,
             uid: self.uid,
             stores: self.stores.clone(),
+            hidden,
         })?;
         let finished = owner.watch_over()?;
         heal::clean(&self.run);
@@ -251,13 +282,17 @@ impl Preparation {
         Ok(())
     }
 
-    fn record_start(&self, recorder: &mut Recorder) -> Result<(), RunError> {
+    fn record_start(&self, recorder: &mut Recorder, group: &Group) -> Result<(), RunError> {
         let start = Start {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             binary: crate::binary::digest(self.run.path()),
             manifest: manifest::manifest(&self.plan.boundary),
             sources: self.compiled.sources.clone(),
-            residual_risks: crate::risks::of(&self.compiled, &self.plan.boundary),
+            residual_risks: crate::risks::of(
+                &self.compiled,
+                &self.plan.boundary,
+                group.enforces().memory,
+            ),
         };
         recorder
             .record(&Event::Start(Box::new(start)))

@@ -84,15 +84,46 @@ fn server_name(record: &[u8]) -> Option<String> {
 
 /// A ClientHello with any bytes as its server name, in one record.
 pub fn client_hello(name: &[u8]) -> Vec<u8> {
+    record(&hello_message(&[&[name]]))
+}
+
+/// A ClientHello with one server_name extension for each list of names, which RFC 6066 forbids
+/// above one name of one list.
+pub fn client_hello_with(lists: &[&[&[u8]]]) -> Vec<u8> {
+    record(&hello_message(lists))
+}
+
+/// The same message as [`client_hello`], in records of `size` bytes each.
+pub fn client_hello_in_records(name: &[u8], size: usize) -> Vec<u8> {
+    hello_message(&[&[name]])
+        .chunks(size)
+        .flat_map(record)
+        .collect()
+}
+
+/// One handshake record.
+fn record(fragment: &[u8]) -> Vec<u8> {
+    let mut record = vec![0x16, 3, 1];
+    record.extend(u16::try_from(fragment.len()).unwrap().to_be_bytes());
+    record.extend(fragment);
+    record
+}
+
+fn hello_message(lists: &[&[&[u8]]]) -> Vec<u8> {
     let length = |n: usize| u16::try_from(n).unwrap().to_be_bytes();
-    let mut entry = vec![0];
-    entry.extend(length(name.len()));
-    entry.extend(name);
-    let mut extension = length(entry.len()).to_vec();
-    extension.extend(entry);
-    let mut extensions = vec![0, 0];
-    extensions.extend(length(extension.len()));
-    extensions.extend(extension);
+    let mut extensions = Vec::new();
+    for names in lists {
+        let mut entries = Vec::new();
+        for name in *names {
+            entries.push(0);
+            entries.extend(length(name.len()));
+            entries.extend(*name);
+        }
+        extensions.extend([0, 0]);
+        extensions.extend(length(entries.len() + 2));
+        extensions.extend(length(entries.len()));
+        extensions.extend(entries);
+    }
     // supported_versions with TLS 1.3, RFC 8446 section 4.2.1.
     extensions.extend([0, 43, 0, 3, 2, 3, 4]);
 
@@ -104,10 +135,7 @@ pub fn client_hello(name: &[u8]) -> Vec<u8> {
     let mut handshake = vec![1, 0];
     handshake.extend(length(body.len()));
     handshake.extend(body);
-    let mut record = vec![0x16, 3, 1];
-    record.extend(length(handshake.len()));
-    record.extend(handshake);
-    record
+    handshake
 }
 
 /// A real TLS server with a throw-away certificate, ended when dropped.
