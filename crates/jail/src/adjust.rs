@@ -24,6 +24,8 @@ pub struct Handle {
 pub enum Change<'a> {
     /// What is mounted at this place goes away; held descriptors survive.
     Unmount(&'a Path),
+    /// What is at this place cannot be renamed any more.
+    Pin(&'a Path),
     /// What is at this place becomes read-only and cannot be renamed.
     Hold(&'a Path),
     /// What is at this place is covered by an empty, unreadable thing.
@@ -41,6 +43,15 @@ impl Handle {
             Ok(std::fs::File::open(path)?.into())
         };
         Ok(Self { user: open("user")?, mount: open("mnt")? })
+    }
+
+    /// Puts the namespaces into the queue of a socket whose reader is about to die, which then pays
+    /// for taking them apart. The handle itself must be dropped right after.
+    ///
+    /// # Errors
+    /// What `sendmsg(2)` says; the caller pays then.
+    pub fn send_over(&self, socket: &OwnedFd) -> io::Result<()> {
+        ringfence_sys::fdpass::send(socket.as_fd(), b"{}", &[self.mount.as_fd(), self.user.as_fd()])
     }
 
     /// Makes one change. Must be called by a single-threaded process.
@@ -74,13 +85,11 @@ impl Handle {
                 mounts::open_beneath(root.as_fd(), target)?;
                 rustix::mount::unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
             }
+            Change::Pin(target) => cover(&root, target, Attributes::NONE)?,
             Change::Hold(target) => {
-                let place = mounts::open_beneath(root.as_fd(), target)?;
-                let tree = mounts::detach_copy(place.as_fd())?;
                 let held =
                     Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEVICES);
-                mounts::set_attributes(tree.as_fd(), held, true, None)?;
-                mounts::attach(tree.as_fd(), place.as_fd())?;
+                cover(&root, target, held)?;
             }
             Change::Mask(target) => {
                 let place = mounts::open_beneath(root.as_fd(), target)?;
@@ -95,4 +104,14 @@ impl Handle {
         }
         Ok(())
     }
+}
+
+/// Mounts what is at `target` over itself.
+fn cover(root: &OwnedFd, target: &Path, attributes: Attributes) -> io::Result<()> {
+    let place = mounts::open_beneath(root.as_fd(), target)?;
+    let tree = mounts::detach_copy(place.as_fd())?;
+    if attributes != Attributes::NONE {
+        mounts::set_attributes(tree.as_fd(), attributes, true, None)?;
+    }
+    mounts::attach(tree.as_fd(), place.as_fd())
 }

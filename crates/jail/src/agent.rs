@@ -56,7 +56,7 @@ fn prepare(
     rustix::process::setsid().during("start", "a session")?;
     standard_descriptors(launch, terminal)?;
     ringfence_sys::process::cloexec_all().during("mark", "descriptors close-on-exec")?;
-    limit(&boundary.limits)?;
+    limit(&boundary.limits, launch.processes_grouped)?;
     rustix::process::chdir(&boundary.cwd).during("enter", boundary.cwd.display())?;
     rustix::thread::set_no_new_privs(true).during("set", "no_new_privs")?;
     let abi = landlock_rules::confine(rules(boundary)?, boundary.floor.landlock)
@@ -103,7 +103,7 @@ fn standard_descriptors(launch: &Launch<'_>, terminal: Option<OwnedFd>) -> Resul
     Ok(())
 }
 
-fn limit(limits: &Limits) -> Result<(), StepError> {
+fn limit(limits: &Limits, processes_grouped: bool) -> Result<(), StepError> {
     let set = |resource: Resource, value: u64, name: &str| -> Result<(), StepError> {
         // Never above what this process may have: lowering always works.
         let hard = getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
@@ -111,7 +111,7 @@ fn limit(limits: &Limits) -> Result<(), StepError> {
             .during("limit", name)
     };
     set(Resource::Core, 0, "core dumps")?;
-    if let Some(value) = limits.processes {
+    if let Some(value) = limits.processes.filter(|_| !processes_grouped) {
         set(Resource::Nproc, value, "processes")?;
     }
     if let Some(value) = limits.open_files {

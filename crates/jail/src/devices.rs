@@ -8,12 +8,12 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
 };
 
-use crate::limits::DEVICES_BYTES;
-use crate::root::{Root, make_symlink};
+use crate::root::Root;
 use crate::step::{During, StepError};
 
 /// Host-wide entries of `/proc` that tell about other users or the hardware.
-const MASKED: [&str; 8] = ["keys", "key-users", "timer_list", "kcore", "scsi", "acpi", "bus", "fs"];
+/// What only root may read (`kcore`, `timer_list`) needs no mask: nobody inside is root.
+const MASKED: [&str; 4] = ["keys", "key-users", "scsi", "acpi"];
 /// The only device nodes inside.
 const NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Links that programs expect in `/dev`.
@@ -44,11 +44,9 @@ pub fn proc(root: &Root, target: &Path) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Builds `/dev`: six nodes, own pseudo-terminals, own shared memory.
+/// Builds `/dev` as a directory of the root: six nodes, own pseudo-terminals, own shared memory.
 pub fn devices(root: &Root, target: &Path, shared_bytes: u64) -> Result<(), StepError> {
     let quiet = Attributes::NO_SUID.and(Attributes::NO_EXEC);
-    let tree = mounts::new_tmpfs(DEVICES_BYTES, 0o755, quiet).during("create", target.display())?;
-    root.attach(&tree, target, true)?;
     for name in NODES {
         let source = Path::new("/dev").join(name);
         let place = mounts::open_place(&source).during("open", source.display())?;
@@ -58,15 +56,13 @@ pub fn devices(root: &Root, target: &Path, shared_bytes: u64) -> Result<(), Step
         root.attach(&node, &target.join(name), false)?;
     }
     for (name, link) in LINKS {
-        make_symlink(root.as_fd(), &target.join(name), link)?;
+        root.symlink(&target.join(name), link)?;
     }
     terminals(root, &target.join("pts"))?;
     let shm = target.join("shm");
     let memory = mounts::new_tmpfs(shared_bytes, 0o1777, quiet.and(Attributes::NO_DEVICES))
         .during("create", shm.display())?;
-    root.attach(&memory, &shm, true)?;
-    mounts::set_attributes(tree.as_fd(), Attributes::READ_ONLY, false, None)
-        .during("make read-only", target.display())
+    root.attach(&memory, &shm, true)
 }
 
 fn terminals(root: &Root, target: &Path) -> Result<(), StepError> {

@@ -41,6 +41,9 @@ pub struct Launch<'a> {
     pub filter: &'a bpf::Program,
     /// Whether started programs are reported to the supervisor.
     pub notify_exec: bool,
+    /// Whether a control group counts the processes: then the resource limit must not come first,
+    /// or the group would never tell that its limit was hit.
+    pub processes_grouped: bool,
     /// Standard input, output and error.
     pub stdio: [Stdio; 3],
     /// The end of the gateway's socket on which init hands over the listeners.

@@ -9,7 +9,7 @@ pub const DNS_PORT: u16 = 62;
 pub const CAPTURE_BACKLOG: i32 = 4096;
 /// Size of the constructed root's own file system, in bytes: only made files and mount points.
 pub const ROOT_BYTES: u64 = 16 * 1024 * 1024;
-/// Size of `/dev`, in bytes.
-pub const DEVICES_BYTES: u64 = 256 * 1024;
+/// Largest file that is copied into the constructed root, in bytes.
+pub const COPY_BYTES: u64 = 1024 * 1024;
 /// Most capture listeners where the kernel cannot redirect: one pair per named port.
 pub const NAMED_PORTS: usize = 64;

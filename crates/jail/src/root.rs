@@ -4,33 +4,39 @@
 //! reachable by its own root directory until `pivot_root(2)`, so that sources beneath any path can
 //! be opened; nothing is ever looked up through a path that the agent could have changed.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use ringfence_model::boundary::{Access, Boundary, Mount, MountKind};
 use ringfence_sys::mounts::{self, Attributes};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use crate::launch::Prepared;
-use crate::limits::ROOT_BYTES;
+use crate::limits::{COPY_BYTES, ROOT_BYTES};
 use crate::step::{During, StepError};
 use crate::{devices, overlay};
 
 /// Opens a source of the plan and checks that it is still the thing that was judged.
 pub fn open_source(path: &Path, identity: Option<(u64, u64)>) -> Result<OwnedFd, StepError> {
     let place = mounts::open_place(path).during("open", path.display())?;
-    if let Some(judged) = identity {
-        let stat = rustix::fs::fstat(&place).during("examine", path.display())?;
-        if (stat.st_dev, stat.st_ino) != judged {
-            return Err(StepError::refused(
-                "mount",
-                path.display(),
-                "it was replaced between judgement and mount",
-            ));
-        }
-    }
+    check_identity(&place, path, identity)?;
     Ok(place)
+}
+
+fn check_identity(
+    place: &OwnedFd,
+    path: &Path,
+    identity: Option<(u64, u64)>,
+) -> Result<(), StepError> {
+    let Some(judged) = identity else { return Ok(()) };
+    let stat = rustix::fs::fstat(place).during("examine", path.display())?;
+    if (stat.st_dev, stat.st_ino) == judged {
+        return Ok(());
+    }
+    Err(StepError::refused("mount", path.display(), "it was replaced between judgement and mount"))
 }
 
 /// The root under construction.
@@ -38,6 +44,8 @@ pub struct Root {
     mount: OwnedFd,
     void_file: OwnedFd,
     void_directory: OwnedFd,
+    /// The directory that the last entry was made in: most of the next ones are made there too.
+    parent: RefCell<Option<(PathBuf, Rc<OwnedFd>)>>,
 }
 
 const VOID: &str = "/.ringfence";
@@ -54,12 +62,13 @@ impl Root {
         let void = Path::new(VOID);
         make_directory(mount.as_fd(), void, 0o755)?;
         make_directory(mount.as_fd(), &void.join("empty"), 0)?;
-        make_file(mount.as_fd(), &void.join("nothing"), b"", 0)?;
+        let place = mounts::open_beneath(mount.as_fd(), void).during("open", VOID)?;
+        make_file_in(&place, Path::new("nothing"), b"", 0).during("make", "the void file")?;
         let void_file = mounts::open_beneath(mount.as_fd(), &void.join("nothing"))
             .during("open", "the void file")?;
         let void_directory = mounts::open_beneath(mount.as_fd(), &void.join("empty"))
             .during("open", "the void directory")?;
-        Ok(Self { mount, void_file, void_directory })
+        Ok(Self { mount, void_file, void_directory, parent: RefCell::new(None) })
     }
 
     /// The root's mount.
@@ -107,15 +116,13 @@ impl Root {
                 let tree = overlay::mount(root, layers, trees, *exec)?;
                 self.attach(&tree, target, true)
             }
-            MountKind::File { content, mode } => {
-                make_parents(root, target)?;
-                make_file(root, target, content.as_bytes(), *mode)
+            MountKind::File { content, mode } => self.file(target, content.as_bytes(), *mode),
+            MountKind::Copy { source, identity } => {
+                let content = read_source(source, *identity)?;
+                self.file(target, &content, 0o644)
             }
             MountKind::Directory { mode } => make_directory(root, target, *mode),
-            MountKind::Symlink { target: link } => {
-                make_parents(root, target)?;
-                make_symlink(root, target, link)
-            }
+            MountKind::Symlink { target: link } => self.symlink(target, link),
             MountKind::Proc => devices::proc(self, target),
             MountKind::Devices => devices::devices(self, target, boundary.limits.tmp),
             MountKind::Mask => self.mask(target),
@@ -130,20 +137,65 @@ impl Root {
     /// Attaches a detached tree at a path of the new root, making the mount point if it is missing.
     pub fn attach(&self, tree: &OwnedFd, target: &Path, directory: bool) -> Result<(), StepError> {
         let place = self.mount_point(target, directory)?;
-        mounts::attach(tree.as_fd(), place.as_fd()).during("attach", target.display())
+        mounts::attach(tree.as_fd(), place.as_fd()).during("attach", target.display())?;
+        self.forget_below(target);
+        Ok(())
+    }
+
+    /// The directory of `target`, opened; made if it is missing.
+    fn parent_of<'a>(&self, target: &'a Path) -> Result<(Rc<OwnedFd>, &'a Path), StepError> {
+        let parent = target.parent().unwrap_or(Path::new("/"));
+        let name = target
+            .file_name()
+            .map(Path::new)
+            .ok_or_else(|| StepError::refused("make", target.display(), "it has no name"))?;
+        if let Some((path, place)) = &*self.parent.borrow()
+            && path == parent
+        {
+            return Ok((Rc::clone(place), name));
+        }
+        make_parents(self.as_fd(), target)?;
+        let place = mounts::open_beneath(self.as_fd(), parent).during("open", parent.display())?;
+        let place = Rc::new(place);
+        *self.parent.borrow_mut() = Some((parent.to_owned(), Rc::clone(&place)));
+        Ok((place, name))
+    }
+
+    /// Something was mounted at `target`: what was opened there before is covered now.
+    fn forget_below(&self, target: &Path) {
+        let mut parent = self.parent.borrow_mut();
+        if parent.as_ref().is_some_and(|(path, _)| path.starts_with(target)) {
+            *parent = None;
+        }
+    }
+
+    fn file(&self, target: &Path, content: &[u8], mode: u32) -> Result<(), StepError> {
+        let (parent, name) = self.parent_of(target)?;
+        make_file_in(&parent, name, content, mode).during("make", target.display())
+    }
+
+    /// Makes a symbolic link; what a kept home already has there is left as it is.
+    pub fn symlink(&self, target: &Path, link: &str) -> Result<(), StepError> {
+        let (parent, name) = self.parent_of(target)?;
+        match rustix::fs::symlinkat(link, &*parent, name) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(error) => Err(StepError::new("make", target.display(), &error.into())),
+        }
     }
 
     fn mount_point(&self, target: &Path, directory: bool) -> Result<OwnedFd, StepError> {
-        if let Ok(place) = mounts::open_beneath(self.as_fd(), target) {
-            return Ok(place);
-        }
-        make_parents(self.as_fd(), target)?;
-        if directory {
-            make_directory(self.as_fd(), target, 0o755)?;
+        let (parent, name) = self.parent_of(target)?;
+        let made = if directory {
+            rustix::fs::mkdirat(&*parent, name, Mode::from_raw_mode(0o755))
         } else {
-            make_file(self.as_fd(), target, b"", 0o644)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&*parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+        };
+        match made {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(StepError::new("make the mount point", target.display(), &error.into())),
         }
-        mounts::open_beneath(self.as_fd(), target).during("open the mount point", target.display())
+        mounts::open_beneath(parent.as_fd(), name).during("open the mount point", target.display())
     }
 
     /// Puts an empty, unreadable thing over what is at `target`; nothing where there is nothing.
@@ -159,7 +211,9 @@ impl Root {
         let attributes = Attributes::READ_ONLY.and(Attributes::NO_EXEC);
         mounts::set_attributes(tree.as_fd(), attributes, false, None)
             .during("mask", target.display())?;
-        mounts::attach(tree.as_fd(), place.as_fd()).during("mask", target.display())
+        mounts::attach(tree.as_fd(), place.as_fd()).during("mask", target.display())?;
+        self.forget_below(target);
+        Ok(())
     }
 
     /// Mounts what is at `target` over itself: a mount point can neither be renamed nor removed.
@@ -171,7 +225,9 @@ impl Root {
             mounts::set_attributes(tree.as_fd(), attributes, true, None)
                 .during(verb, target.display())?;
         }
-        mounts::attach(tree.as_fd(), place.as_fd()).during(verb, target.display())
+        mounts::attach(tree.as_fd(), place.as_fd()).during(verb, target.display())?;
+        self.forget_below(target);
+        Ok(())
     }
 
     /// Makes the root read-only, enters it and forgets the old one.
@@ -241,30 +297,35 @@ pub fn make_directory(root: BorrowedFd<'_>, target: &Path, mode: u32) -> Result<
     }
 }
 
-/// Makes a file beneath `root`; nothing may be there yet.
-pub fn make_file(
-    root: BorrowedFd<'_>,
-    target: &Path,
+/// Makes a file in an opened directory; nothing may be there yet.
+fn make_file_in(
+    parent: impl AsFd,
+    name: &Path,
     content: &[u8],
     mode: u32,
-) -> Result<(), StepError> {
-    let (parent, name) = parent_of(root, target)?;
+) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(mode))
-        .during("make", target.display())?;
+    let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(mode))?;
     let mut rest = content;
     while !rest.is_empty() {
-        let written = rustix::io::write(&file, rest).during("write", target.display())?;
+        let written = rustix::io::write(&file, rest)?;
         rest = rest.get(written..).unwrap_or_default();
     }
     Ok(())
 }
 
-/// Makes a symbolic link beneath `root`; what a kept home already has there is left as it is.
-pub fn make_symlink(root: BorrowedFd<'_>, target: &Path, link: &str) -> Result<(), StepError> {
-    let (parent, name) = parent_of(root, target)?;
-    match rustix::fs::symlinkat(link, &parent, name) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
-        Err(error) => Err(StepError::new("make", target.display(), &error.into())),
-    }
+/// Reads a small file of the host, the one that was judged.
+fn read_source(path: &Path, identity: Option<(u64, u64)>) -> Result<Vec<u8>, StepError> {
+    use std::io::Read;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let place = rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve)
+        .during("open", path.display())?;
+    check_identity(&place, path, identity)?;
+    let mut content = Vec::new();
+    std::fs::File::from(place)
+        .take(COPY_BYTES)
+        .read_to_end(&mut content)
+        .during("read", path.display())?;
+    Ok(content)
 }

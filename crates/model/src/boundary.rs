@@ -94,6 +94,13 @@ pub enum MountKind {
         /// Permission bits.
         mode: u32,
     },
+    /// A copy of a small host file, made at the start.
+    Copy {
+        /// Canonical absolute path on the host; readable by everybody.
+        source: PathBuf,
+        /// Device and inode of `source` when the plan was judged.
+        identity: Option<(u64, u64)>,
+    },
     /// A directory of the constructed root itself.
     Directory {
         /// Permission bits.

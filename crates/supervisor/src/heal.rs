@@ -4,8 +4,10 @@
 //! can be left are placeholders, control group directories, a socket file, the private home of an
 //! unnamed sandbox, and a ledger without an end.
 
-use std::fs;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
 
 use ringfence_ledger::{Redactor, Stamp};
 use ringfence_model::event::{End, Event, Subject};
@@ -19,24 +21,69 @@ use crate::rundir::{self, Cleanup, RunDir, RunInfo};
 pub fn heal(paths: &Paths) {
     for run in rundir::live(paths) {
         if let Some(_lock) = run.try_lock() {
-            clean(&run);
-            close_ledger(&run);
-            run.unmark_live();
+            let clean = clean(&run);
+            if run.ledger().exists() {
+                close_ledger(&run);
+            }
+            // What could not be removed yet is tried again by the next command.
+            if clean {
+                run.unmark_live();
+                if !run.ledger().exists() {
+                    // Nothing was started: there is nothing to remember.
+                    let _ = ringfence_workspace::remove_tree(run.path());
+                }
+            }
         }
     }
 }
 
-/// Removes what the run made outside its own directory, and what nobody needs in it.
-pub fn clean(run: &RunDir) {
+/// Removes what the run made outside its own directory, and what nobody needs in it; whether all of
+/// it is gone.
+pub fn clean(run: &RunDir) -> bool {
+    let mut gone = true;
     if let Ok(cleanup) = run.read_json::<Cleanup>("cleanup.json") {
         remove_placeholders(&cleanup.placeholders);
         for directory in cleanup.cgroups.iter().rev() {
-            let _ = fs::remove_dir(directory);
+            gone &= remove_group(directory);
         }
     }
     let _ = ringfence_workspace::remove_tree(&run.home());
     let _ = ringfence_workspace::remove_tree(&run.file("caches"));
     discard_empty_layer(run);
+    gone
+}
+
+/// How often a control group directory is tried while the kernel still ends its processes.
+const GROUP_TRIES: u32 = 100;
+/// The pause between two tries.
+const GROUP_PAUSE: Duration = Duration::from_millis(20);
+
+/// Removes a control group directory; processes that are dying in it keep it for a moment.
+fn remove_group(directory: &Path) -> bool {
+    for _ in 0..GROUP_TRIES {
+        match fs::remove_dir(directory) {
+            Ok(()) => return true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+            Err(_) => {
+                kill_group(directory);
+                std::thread::sleep(GROUP_PAUSE);
+            }
+        }
+    }
+    false
+}
+
+/// Ends what is left in a group whose supervisor is gone: only its own sandbox can be in it.
+fn kill_group(directory: &Path) {
+    if fs::write(directory.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    let procs = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    for pid in procs.lines().filter_map(|line| line.trim().parse().ok()) {
+        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
 }
 
 /// A layer without a single entry is no change: nothing to review, nothing to keep.

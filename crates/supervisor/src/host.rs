@@ -20,6 +20,8 @@ impl Host for RealHost {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unresolved::Missing,
             _ => Unresolved::Refused(error.to_string()),
         };
+        // Most questions are about places that do not exist: one call answers those.
+        fs::symlink_metadata(path).map_err(refused)?;
         let canonical = fs::canonicalize(path).map_err(refused)?;
         let kind = fs::metadata(&canonical).map_err(refused)?.file_type();
         let kind = if kind.is_dir() {

@@ -9,6 +9,7 @@ pub mod changes;
 mod clock;
 mod control_server;
 pub mod definition;
+pub mod demo;
 pub mod heal;
 pub mod host;
 mod limits;

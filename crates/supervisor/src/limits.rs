@@ -22,3 +22,19 @@ pub const OUTPUT_BUFFER_BYTES: usize = 256 * 1024;
 pub const EXEC_RECORDS_PER_SECOND: u64 = 2_000;
 /// Denials listed at the end of a run.
 pub const EXIT_DENIALS: usize = 10;
+/// Processes of the demo's fork bomb.
+pub const DEMO_BOMB: usize = 64;
+/// Processes that the demo's contained agent may have.
+pub const DEMO_PROCESSES: usize = 32;
+/// How long one round of the demo may take before it is ended, in milliseconds.
+pub const DEMO_PATIENCE_MS: u64 = 60_000;
+/// How long the demo waits for one more process of the fork bomb, in milliseconds.
+pub const DEMO_STEADY_MS: u64 = 400;
+/// How long a process of the demo's agent may take to be gone after the agent's end, in milliseconds.
+pub const DEMO_GONE_MS: u64 = 300;
+/// How long a decoy server of the demo waits for a request, in milliseconds.
+pub const DEMO_REQUEST_MS: u64 = 500;
+/// Bytes of a request that a decoy server of the demo reads.
+pub const DEMO_REQUEST_BYTES: usize = 8 * 1024;
+/// Bytes of the demo agent's output that are looked at.
+pub const DEMO_OUTPUT_BYTES: usize = 256 * 1024;

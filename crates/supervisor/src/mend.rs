@@ -9,6 +9,11 @@ const ENOSPC: i32 = 28;
 const ENOSYS: i32 = 38;
 const EUSERS: i32 = 87;
 
+/// Where Landlock is missing or too old.
+pub const LANDLOCK: &str = "switch Landlock on: add `landlock` to the kernel's `lsm=` boot parameter (Linux 5.13 or later); `ringfence doctor` examines this host";
+/// Where seccomp is missing.
+pub const SECCOMP: &str = "use a kernel with CONFIG_SECCOMP_FILTER (Linux 5.0 or later), or a container that permits seccomp(2); `ringfence doctor` examines this host";
+
 /// For a start that failed in the kernel's first answer.
 #[must_use]
 pub fn for_launch(error: &LaunchError) -> Option<String> {
@@ -51,7 +56,7 @@ pub fn for_step(error: &StepError) -> Option<String> {
         return Some("this kernel or file system cannot make an unprivileged overlay (Linux 5.11); use `--workspace direct` or `--workspace read-only`".to_owned());
     }
     if error.object == "Landlock" {
-        return Some("switch Landlock on: add `landlock` to the kernel's `lsm=` boot parameter (Linux 5.13 or later); `ringfence doctor` examines this host".to_owned());
+        return Some(LANDLOCK.to_owned());
     }
     if [EPERM, EACCES].contains(&error.errno) {
         return Some("`ringfence doctor` examines this host".to_owned());

@@ -24,6 +24,8 @@ pub struct Pump {
     output: bool,
     /// Bytes moved so far.
     pub moved: u64,
+    /// Control sequences taken out so far.
+    pub removed: u64,
 }
 
 /// Bytes read at once.
@@ -31,7 +33,7 @@ const CHUNK: usize = 32 * 1024;
 
 impl Pump {
     fn new(from: OwnedFd, to: OwnedFd, filter: Option<TerminalFilter>, output: bool) -> Self {
-        Self { from: Some(from), to: Some(to), waiting: Vec::new(), filter, output, moved: 0 }
+        Self { from: Some(from), to: Some(to), waiting: Vec::new(), filter, output, moved: 0, removed: 0 }
     }
 
     /// What to wait for: at most one descriptor at a time, writing first.
@@ -75,7 +77,7 @@ impl Pump {
                 self.moved += count as u64;
                 match &mut self.filter {
                     Some(filter) => {
-                        let _removed = filter.filter(bytes, &mut self.waiting);
+                        self.removed += filter.filter(bytes, &mut self.waiting).total();
                     }
                     None => self.waiting.extend_from_slice(bytes),
                 }
@@ -88,7 +90,7 @@ impl Pump {
 
     fn end_of_input(&mut self) {
         if let Some(filter) = &mut self.filter {
-            let _removed = filter.finish(&mut self.waiting);
+            self.removed += filter.finish(&mut self.waiting).total();
         }
         self.from = None;
     }

@@ -18,6 +18,10 @@ pub struct Watch {
     disk: Option<u64>,
     wall_ms: Option<u64>,
     idle_ms: Option<u64>,
+    /// Processes and threads, where only a resource limit holds them.
+    processes: Option<u64>,
+    processes_told: bool,
+    processes_near: bool,
     /// Directories whose growth counts against the disk limit.
     stores: Vec<PathBuf>,
     free_at_start: u64,
@@ -36,10 +40,19 @@ pub struct Hit {
 impl Watch {
     /// Watches `limits` of the sandbox below `init`; memory only where no control group does it.
     #[must_use]
-    pub fn new(init: Pid, limits: &Limits, memory_is_enforced: bool, stores: Vec<PathBuf>) -> Self {
+    pub fn new(
+        init: Pid,
+        limits: &Limits,
+        memory_is_enforced: bool,
+        processes_are_grouped: bool,
+        stores: Vec<PathBuf>,
+    ) -> Self {
         Self {
             init,
             memory: limits.memory.filter(|_| !memory_is_enforced),
+            processes: limits.processes.filter(|_| !processes_are_grouped),
+            processes_told: false,
+            processes_near: false,
             disk: limits.disk,
             wall_ms: limits.wall_ms,
             idle_ms: limits.idle_ms,
@@ -58,14 +71,26 @@ impl Watch {
             .min(left(self.idle_ms, idle_ms))
     }
 
-    /// Looks once.
-    pub fn look(&mut self, elapsed_ms: u64, idle_ms: u64) -> Option<Hit> {
+    /// Whether time is up; costs nothing.
+    #[must_use]
+    pub fn time_is_up(&self, elapsed_ms: u64, idle_ms: u64) -> Option<Hit> {
         if let Some(limit) = self.wall_ms.filter(|limit| elapsed_ms >= *limit) {
             return Some(Hit { name: "wall", limit: seconds(limit) });
         }
         if let Some(limit) = self.idle_ms.filter(|limit| idle_ms >= *limit) {
             return Some(Hit { name: "idle", limit: seconds(limit) });
         }
+        None
+    }
+
+    /// Milliseconds from one look to the next.
+    #[must_use]
+    pub fn interval_ms(&self) -> u64 {
+        self.interval_ms
+    }
+
+    /// Looks once at what costs something to look at.
+    pub fn look(&mut self) -> Option<Hit> {
         let mut near = false;
         if let Some(limit) = self.memory {
             let used = memory_below(self.init);
@@ -77,8 +102,21 @@ impl Watch {
         if let Some(hit) = self.look_at_disk(&mut near) {
             return Some(hit);
         }
-        self.interval_ms = if near { WATCH_FAST_MS } else { WATCH_SLOW_MS };
+        self.interval_ms = if near || self.processes_near { WATCH_FAST_MS } else { WATCH_SLOW_MS };
         None
+    }
+
+    /// Tells once that the resource limit on processes is reached: new ones are refused by the
+    /// kernel, which counts nothing that could be read.
+    pub fn processes_full(&mut self) -> Option<Hit> {
+        let limit = self.processes.filter(|_| !self.processes_told)?;
+        let tasks = tasks_below(self.init);
+        self.processes_near = tasks * 4 > limit * 3;
+        // Init counts too, and one may be dying.
+        (tasks + 2 >= limit).then(|| {
+            self.processes_told = true;
+            Hit { name: "processes", limit: limit.to_string() }
+        })
     }
 
     fn look_at_disk(&self, near: &mut bool) -> Option<Hit> {
@@ -128,6 +166,12 @@ fn memory_below(init: Pid) -> u64 {
     processes_below(init).iter().map(|pid| resident_pages(*pid) * page).sum()
 }
 
+/// Threads of all processes below `init`.
+fn tasks_below(init: Pid) -> u64 {
+    let count = |pid: &i32| fs::read_dir(format!("/proc/{pid}/task")).map_or(0, |tasks| tasks.count() as u64);
+    processes_below(init).iter().map(count).sum()
+}
+
 fn resident_pages(pid: i32) -> u64 {
     fs::read_to_string(format!("/proc/{pid}/statm"))
         .ok()
@@ -165,24 +209,24 @@ mod tests {
 
     fn watch(limits: &Limits) -> Watch {
         let own = rustix::process::getpid();
-        Watch::new(own, limits, false, vec![std::env::temp_dir()])
+        Watch::new(own, limits, false, true, vec![std::env::temp_dir()])
     }
 
     #[test]
     fn fh4_wall_and_idle_are_named() {
         let limits = Limits { wall_ms: Some(1000), idle_ms: Some(500), ..Limits::default() };
-        let mut watch = watch(&limits);
-        assert_eq!(watch.look(999, 0), None);
-        assert_eq!(watch.look(1000, 0).unwrap().name, "wall");
-        assert_eq!(watch.look(600, 500).unwrap().name, "idle");
+        let watch = watch(&limits);
+        assert_eq!(watch.time_is_up(999, 0), None);
+        assert_eq!(watch.time_is_up(1000, 0).unwrap().name, "wall");
+        assert_eq!(watch.time_is_up(600, 500).unwrap().name, "idle");
         assert_eq!(watch.next_ms(990, 0), 10);
     }
 
     #[test]
     fn fh4_memory_of_the_whole_tree_is_watched() {
         let limits = Limits { memory: Some(1), ..Limits::default() };
-        assert_eq!(watch(&limits).look(0, 0).unwrap().name, "memory");
+        assert_eq!(watch(&limits).look().unwrap().name, "memory");
         let limits = Limits { memory: Some(u64::MAX), ..Limits::default() };
-        assert_eq!(watch(&limits).look(0, 0), None);
+        assert_eq!(watch(&limits).look(), None);
     }
 }

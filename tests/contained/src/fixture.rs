@@ -248,6 +248,16 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What a failed test has killed is tidied, so that the machine stays clean.
+            let _ = Command::new(&self.binary)
+                .arg("ps")
+                .env_clear()
+                .env("HOME", self.home())
+                .env("XDG_STATE_HOME", self.state())
+                .env("XDG_CONFIG_HOME", self.config())
+                .output();
+        }
         // A second panic would abort and hide the first.
         let left = Census::take(self).left();
         if !std::thread::panicking() {

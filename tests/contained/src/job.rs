@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::census;
 use crate::fixture::Fixture;
-use crate::limits::{OUTPUT_BYTES, PATIENCE, POLL};
+use crate::limits::{ORDERLY, OUTPUT_BYTES, PATIENCE, POLL};
 use crate::protected::PROTECTED;
 
 /// What came of a command.
@@ -431,6 +431,15 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
+        if self.status.is_none() {
+            // In order, if it still can; a test that failed leaves nothing behind on the machine.
+            self.signal(rustix::process::Signal::CONT);
+            self.signal(rustix::process::Signal::TERM);
+            let begun = Instant::now();
+            while self.runs() && begun.elapsed() < ORDERLY {
+                std::thread::sleep(POLL);
+            }
+        }
         if self.status.is_none() {
             let _ = self.child.kill();
             let _ = self.child.wait();

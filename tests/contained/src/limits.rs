@@ -9,6 +9,8 @@ pub const POLL: Duration = Duration::from_millis(5);
 /// How long what a run started may take to be gone after the run's end. The kernel needs a moment
 /// to take a process-id namespace down; the boundary promises that nothing is left after it.
 pub const GONE: Duration = Duration::from_secs(5);
+/// How long a run that a failed test leaves running gets to end in order before it is killed.
+pub const ORDERLY: Duration = Duration::from_secs(3);
 /// Most bytes kept of one output stream.
 pub const OUTPUT_BYTES: usize = 64 << 20;
 /// How deep the search for left control groups goes below a mount of control groups.

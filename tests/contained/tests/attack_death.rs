@@ -113,6 +113,34 @@ fn p17_fh2_signals_and_kill_take_everything() {
     fixture.verify_ledgers();
 }
 
+/// P17: a child that keeps the output open does not keep the run.
+#[test]
+fn p17_a_child_that_holds_the_output_does_not_hold_the_run() {
+    let fixture = Fixture::new();
+    let outcome =
+        fixture.contained("sleep 600 & (setsid sleep 600 &) ; echo first-is-over; exit 3");
+    assert_eq!(outcome.code, 3, "{outcome:?}");
+    assert!(outcome.stdout.contains("first-is-over"), "{outcome:?}");
+}
+
+/// P17, FH2: stopped processes end like all others, and `kill` says the same when said twice.
+#[test]
+fn p17_fh2_stopped_processes_end() {
+    let fixture = Fixture::new();
+    let mut live = fixture
+        .job()
+        .start_sh("sleep 60 & kill -STOP $!; echo up; kill -STOP $$; sleep 60");
+    live.wait_for("up");
+    let run = fixture.runs().pop().unwrap();
+    let killed = fixture.ringfence(&["kill", &run]);
+    assert_eq!(killed.code, 0, "{killed:?}");
+    let outcome = live.wait();
+    assert_ne!(outcome.code, 0, "{outcome:?}");
+    let again = fixture.ringfence(&["kill", &run]);
+    assert!(again.text().contains(&run) || again.code == 0, "{again:?}");
+    fixture.verify_ledgers();
+}
+
 /// P18, FH1, F29: the supervisor's death is the agent's; the next command heals what is left.
 #[test]
 fn p18_fh1_f29_the_supervisors_death_ends_everything() {

@@ -175,7 +175,11 @@ fn host_ringfence_reaches_named_ports_only() {
         answers.assert_denied(label);
     }
     let arrived = named.requests.texts();
-    assert_eq!(arrived.len(), 1, "only the named request arrives: {arrived:?}");
+    assert_eq!(
+        arrived.len(),
+        1,
+        "only the named request arrives: {arrived:?}"
+    );
     unnamed.assert_untouched("host.ringfence");
     assert_eq!(
         world.dns.questions(),
@@ -320,6 +324,63 @@ fn a_dead_upstream_proxy_opens_nothing() {
         direct.answer("far").contains("hello directly"),
         "without a proxy: {direct:?}"
     );
+}
+
+/// A proxy setting that the gateway cannot use stops the start and is named: neither ignored, which
+/// would dial past the office's proxy, nor a riddle.
+#[test]
+fn an_upstream_proxy_that_cannot_be_used_is_named() {
+    let world = World::new(&[]);
+    for (name, value) in [
+        ("ALL_PROXY", "socks5://127.0.0.1:9"),
+        ("HTTPS_PROXY", "garbage:::"),
+        ("https_proxy", "ftp://x"),
+    ] {
+        let outcome = world.job().env(name, value).sh("echo STARTED");
+        assert_eq!(outcome.code, 125, "{name}={value}: {outcome:?}");
+        assert!(!outcome.stdout.contains("STARTED"), "{outcome:?}");
+        let words = outcome.stderr.to_lowercase();
+        assert!(
+            words.contains("proxy"),
+            "{name}={value} is not named: {outcome:?}"
+        );
+    }
+}
+
+/// C08: a permit with an end cuts the open connection and refuses new ones, each recorded once.
+#[test]
+fn c08_a_permit_that_ends_cuts_open_connections() {
+    let world = World::new(&[]);
+    let server = greeter("127.0.0.1:0", "hello\n");
+    let port = server.port();
+    world.policy(
+        &[format!(
+            "{{ host = \"host.ringfence:{port}\", for = \"2s\" }}"
+        )],
+        &[],
+    );
+    let script = format!(
+        "python3 - <<'END'\n\
+         import socket\n\
+         held = socket.create_connection(('host.ringfence', {port}), 10)\n\
+         print('first', held.recv(16))\n\
+         held.settimeout(30)\n\
+         try: print('held', held.recv(16))\n\
+         except OSError as error: print('held', type(error).__name__)\n\
+         END\n\
+         {}",
+        probing(&[("again", format!("tcp host.ringfence {port}"))])
+    );
+    let outcome = world.job().sh(&script);
+    assert!(outcome.stdout.contains("first b'hello"), "{outcome:?}");
+    let cut =
+        outcome.stdout.contains("held ConnectionResetError") || outcome.stdout.contains("held b''");
+    assert!(cut, "the open connection was not cut: {outcome:?}");
+    assert!(!outcome.answer("again").contains("hello"), "{outcome:?}");
+    let decisions = world.decisions();
+    decisions.assert_denied("host.ringfence", port, "expired");
+    let count = decisions.about("host.ringfence", port).count();
+    assert!(count < 20, "one end of a permit made {count} records");
 }
 
 /// PB2, C08: an organisation's new deny reaches a running sandbox and cuts open connections.

@@ -169,3 +169,47 @@ fn n25_a_large_body_is_streamed() {
         server.accepted() == 1
     });
 }
+
+/// N25, N05: a flood of look-ups is bounded in the ledger, and yet accounted for to the last one.
+#[test]
+fn n25_every_look_up_of_a_flood_is_accounted_for() {
+    const FLOOD: u64 = 3000;
+    let world = World::new(&[]);
+    let script = format!(
+        "python3 - <<'END'\nimport socket, sys\n\
+         sys.path.insert(0, '.'); import net\n\
+         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)\n\
+         for n in range({FLOOD}):\n\
+         \x20   s.sendto(net.query(net.labels(f'n{{n}}.flood.test'), 1), ('198.18.0.1', 53)); s.recv(512)\n\
+         print('asked')\nEND"
+    );
+    let outcome = world.job().sh(&script);
+    assert_eq!(outcome.stdout, "asked\n", "{outcome:?}");
+    let ledger = world.fixture.ledger();
+    let records = ledger.events("dns");
+    assert!(
+        records.len() < 1000,
+        "{} records for {FLOOD} look-ups",
+        records.len()
+    );
+    let recorded: u64 = records
+        .iter()
+        .filter_map(|event| event["count"].as_u64())
+        .sum();
+    // What was not recorded one by one is told as a number by the sensor.
+    let told: u64 = ledger
+        .events("sensor")
+        .iter()
+        .filter_map(|event| event["what"].as_str())
+        .filter(|what| what.contains("DNS"))
+        .filter_map(|what| {
+            what.split_whitespace()
+                .find_map(|word| word.parse::<u64>().ok())
+        })
+        .sum();
+    assert_eq!(
+        recorded + told,
+        FLOOD,
+        "{recorded} recorded, {told} told of"
+    );
+}

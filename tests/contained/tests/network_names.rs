@@ -127,7 +127,7 @@ fn n05_control_the_tunnel_carries_data_without_a_boundary() {
     );
 }
 
-/// N02, S18: a resolver of the agent's own choice is the gateway all the same.
+/// N02, N06, S18: a resolver of the agent's own choice is the gateway all the same.
 #[test]
 fn n02_another_resolver_is_answered_by_the_gateway() {
     let world = world();
@@ -378,4 +378,49 @@ fn s18_data_in_names_reaches_nobody() {
         "{outcome:?}"
     );
     assert_eq!(world.dns.questions(), Vec::new());
+}
+
+/// F06: port 53 always leads to the name server inside, so a rule for it can match nothing; that
+/// is said at the start, not found out by the agent.
+#[test]
+fn f06_a_rule_for_port_53_is_no_silent_failure() {
+    let world = world();
+    for rule in ["allowed.test:53", "10.0.0.5:53"] {
+        let outcome = world.job().flags(["--allow", rule]).sh("echo STARTED");
+        let told = outcome.stderr.contains("53");
+        assert!(
+            told,
+            "{rule} can match nothing and nobody says so: {outcome:?}"
+        );
+    }
+}
+
+/// The name that was asked for is the one that is judged, whatever alias stands behind it; answers
+/// that are too long for a datagram are fetched over TCP; what an alias leads to is judged too.
+#[test]
+fn n10_aliases_and_long_answers_are_followed_and_judged() {
+    let world = world();
+    let server = Http::start("127.0.0.5:0", "hello from allowed");
+    let port = server.port();
+    let sink = Sink::start(&format!("127.0.0.7:{port}"));
+    world.dns.set("edge.far.test", &[&["127.0.0.5"]]);
+    world.dns.set("inner.far.test", &[&["127.0.0.7"]]);
+    world.dns.alias("alias.test", "edge.far.test");
+    world.dns.alias("bad.test", "inner.far.test");
+    world.dns.only_tcp();
+    let rule = |name: &str| support::world::addressed(&format!("{name}:{port}"), &["127.0.0.5/32"]);
+    world.policy(&[rule("alias.test"), rule("bad.test")], &[]);
+    let ask = |name: &str| format!("tcp {name} {port} {}", get(&format!("{name}:{port}"), "/"));
+    let answers = world.probe(&[
+        ("alias", ask("alias.test")),
+        ("target", ask("edge.far.test")),
+        ("bad", ask("bad.test")),
+    ]);
+    answers.assert_got("alias", "hello from allowed");
+    answers.assert_denied("target");
+    answers.assert_denied("bad");
+    sink.assert_untouched("N10");
+    let decisions = world.decisions();
+    decisions.assert_denied("edge.far.test", port, "no-rule");
+    decisions.assert_denied("bad.test", port, "unnamed-address");
 }

@@ -144,7 +144,10 @@ fn s31_grants_that_hand_out_the_host_are_refused() {
     let above = fixture.home().parent().unwrap().display().to_string();
     let state = fixture.state().join("ringfence").display().to_string();
     let binary = fixture.binary().display().to_string();
-    let cases: [(&str, &str); 15] = [
+    let cases: [(&str, &str); 18] = [
+        ("--rw", "/var/run/docker.sock"),
+        ("--ro", "/run/docker.sock"),
+        ("--rw", "/run/systemd/private"),
         ("--rw", "/"),
         ("--ro", "/"),
         ("--rw", "/proc"),
@@ -279,7 +282,7 @@ fn s33_a_scan_reaches_nobody_and_is_recorded() {
     }
 }
 
-/// S18: no datagram, raw packet or virtual socket carries data to a command server.
+/// S18, N06: no datagram, raw packet or virtual socket carries data to a command server.
 #[test]
 fn s18_no_packet_leaves_by_a_side_way() {
     let world = World::new(&[]);

@@ -1,6 +1,7 @@
 //! `base = "host"`: the parts of the host's system that programs need, and nothing of its users.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use ringfence_model::boundary::{Access, Identity, Mount, MountKind};
@@ -66,6 +67,49 @@ fn mirror(path: &Path) -> Result<Option<Mount>, PlanError> {
     Ok(None)
 }
 
+/// A directory with no more entries than this is copied; a mount costs more than a small file.
+const SMALL_DIRECTORY: usize = 8;
+/// A file no larger than this is copied, in bytes.
+const SMALL_FILE: u64 = 64 * 1024;
+
+/// As [`mirror`], but small things are copied instead of mounted. Only for what everybody may read.
+fn small(path: &Path) -> Result<Vec<Mount>, PlanError> {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(Vec::new()) };
+    let readable = metadata.mode() & 0o004 != 0;
+    if metadata.is_file() && readable && metadata.len() <= SMALL_FILE {
+        let kind = MountKind::Copy {
+            source: path.to_owned(),
+            identity: Some((metadata.dev(), metadata.ino())),
+        };
+        return Ok(vec![Mount { target: path.to_owned(), kind }]);
+    }
+    if metadata.is_dir()
+        && readable
+        && let Some(mounts) = small_directory(path)
+    {
+        return Ok(mounts);
+    }
+    Ok(mirror(path)?.into_iter().collect())
+}
+
+/// The entries of a directory that holds only a few small files and links.
+fn small_directory(path: &Path) -> Option<Vec<Mount>> {
+    let mut mounts =
+        vec![Mount { target: path.to_owned(), kind: MountKind::Directory { mode: 0o755 } }];
+    for entry in fs::read_dir(path).ok()? {
+        let entry = entry.ok()?.path();
+        let metadata = fs::symlink_metadata(&entry).ok()?;
+        if mounts.len() > SMALL_DIRECTORY || metadata.is_dir() || metadata.len() > SMALL_FILE {
+            return None;
+        }
+        if metadata.is_file() && metadata.mode() & 0o004 == 0 {
+            continue;
+        }
+        mounts.extend(small(&entry).ok()?);
+    }
+    Some(mounts)
+}
+
 fn etc_entries() -> Result<Vec<Mount>, PlanError> {
     let etc = Path::new("/etc");
     let wanted = |name: &str| {
@@ -83,7 +127,7 @@ fn etc_entries() -> Result<Vec<Mount>, PlanError> {
     names.sort_unstable();
     let mut mounts = Vec::with_capacity(names.len());
     for name in names {
-        mounts.extend(mirror(&etc.join(name))?);
+        mounts.extend(small(&etc.join(name))?);
     }
     Ok(mounts)
 }

@@ -3,6 +3,7 @@
 mod base;
 mod environment;
 mod hide;
+mod hold_watch;
 mod identity;
 mod protect;
 mod toolchains;
@@ -19,6 +20,7 @@ use crate::host::{self, Person};
 use crate::rundir::RunDir;
 
 pub use hide::HideWatch;
+pub use hold_watch::HoldWatch;
 pub use protect::{Placeholders, remove_placeholders};
 
 /// Why a policy cannot become a boundary on this host.
@@ -98,7 +100,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     let tools = toolchains::find(setting, &compiled.workspace.root);
     let mut mounts = base::mounts(&who, setting.run.id())?;
     mounts.push(tmpfs("/tmp", limits.tmp, exec));
-    mounts.push(tmpfs("/var/tmp", limits.tmp, exec));
+    mounts.push(var_tmp(compiled, limits.tmp, exec));
     mounts.push(bind(setting.private_home, setting.home, Access::ReadWrite, exec, true)?);
     mounts.extend(tools.mounts(setting, exec)?);
     for grant in &compiled.files {
@@ -152,6 +154,17 @@ pub fn newly_hidden(before: &Compiled, after: &Compiled) -> Result<Vec<PathBuf>,
     let old = hide::find(before)?.masks;
     let new = hide::find(after)?.masks;
     Ok(new.into_iter().filter(|mount| !old.contains(mount)).map(|mount| mount.target).collect())
+}
+
+/// `/var/tmp`: a link to `/tmp`, which costs no mount, unless something is shown below it.
+fn var_tmp(compiled: &Compiled, bytes: u64, exec: bool) -> Mount {
+    let place = Path::new("/var/tmp");
+    let below = compiled.workspace.root.starts_with(place)
+        || compiled.files.iter().any(|grant| grant.path.starts_with(place));
+    if below {
+        return tmpfs("/var/tmp", bytes, exec);
+    }
+    Mount { target: place.to_owned(), kind: MountKind::Symlink { target: "/tmp".to_owned() } }
 }
 
 fn notes(unmatched: &[String], watch: Option<&HideWatch>) -> Vec<String> {

@@ -68,22 +68,35 @@ impl Placeholders {
     /// What the file system says; the caller removes what was made.
     pub fn create(&self) -> io::Result<()> {
         for entry in &self.entries {
-            let result = if entry.directory {
-                fs::DirBuilder::new().mode(0o755).create(&entry.path)
-            } else {
-                fs::OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .open(&entry.path)
-                    .and_then(|mut file| io::Write::write_all(&mut file, entry.content.as_bytes()))
-            };
-            match result {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
+            make(&entry.path, entry.directory, entry.content)?;
         }
         Ok(())
     }
+}
+
+fn make(path: &Path, directory: bool, content: &str) -> io::Result<()> {
+    let result = if directory {
+        fs::DirBuilder::new().mode(0o755).create(path)
+    } else {
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .and_then(|mut file| io::Write::write_all(&mut file, content.as_bytes()))
+    };
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes one placeholder again that was removed outside during the run.
+///
+/// # Errors
+/// What the file system says.
+pub fn make_placeholder(path: &Path, directory: bool) -> io::Result<()> {
+    let content = NEUTRAL.iter().find(|(name, _)| path.ends_with(name)).map_or("", |(_, text)| text);
+    make(path, directory, content)
 }
 
 /// Removes placeholders: only empty directories and files with nothing but a placeholder's content,

@@ -87,7 +87,7 @@ fn proxy_settings() -> ProxySettings {
 fn no_process(source: std::io::Error) -> RunError {
     if source.raw_os_error() == Some(ENOSYS) {
         return RunError::Floor(
-            "cannot start a process with clone3: this is already inside a boundary (ringfence's own, or a container's filter), which refuses namespaces; run ringfence outside of it"
+            "clone3 is refused (ENOSYS), and with it every namespace: this is already inside a boundary (ringfence's own, or a container's filter), or the kernel is older than Linux 5.3\n  run ringfence outside of it; `ringfence doctor` examines this host"
                 .to_owned(),
         );
     }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use ringfence_jail::cgroup::{Group, Homes};
 use ringfence_jail::{Launch, LaunchError, Probes, launch};
-use ringfence_model::boundary::{MountKind, WorkspaceMode};
+use ringfence_model::boundary::{ExecMode, MountKind, WorkspaceMode};
 use ringfence_model::event::{Event, Start};
 use ringfence_model::id::RunId;
 use ringfence_policy::Compiled;
-use ringfence_sys::seccomp;
+use ringfence_sys::{landlock_rules, seccomp};
 
 use super::gateway::{self, Gateway};
 use super::owner::Owner;
@@ -23,7 +23,7 @@ use crate::clock::{self, Moment};
 use crate::host::Person;
 use crate::load::Layers;
 use crate::paths::{Paths, make_private};
-use crate::plan::{self, Plan, Setting};
+use crate::plan::{self, HoldWatch, Plan, Setting};
 use crate::recorder::Recorder;
 use crate::rundir::{Cleanup, RunDir, RunInfo};
 use crate::trust::Trusted;
@@ -42,6 +42,7 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
         .map_err(system("find the working directory"))?;
     let layers = Layers::read(&paths, &cwd, options.definition.as_deref(), begun)?;
     let compiled = judge(&paths, &layers, options, asked)?;
+    floor(&compiled)?;
     let mut prepared = Preparation::new(&paths, &cwd, options, compiled, &layers, begun)?;
     for note in &prepared.plan.notes {
         asked.note(note);
@@ -51,6 +52,26 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
         prepared.undo();
     }
     result
+}
+
+/// What the kernel must have is asked before anything is started, so that the refusal can name it.
+fn floor(compiled: &Compiled) -> Result<(), RunError> {
+    let (has, needed) =
+        (landlock_rules::kernel_abi(), compiled.boundary_floor().landlock.max(1));
+    if has < needed {
+        return Err(RunError::Floor(format!(
+            "this kernel offers Landlock ABI {has} and the policy requires {needed} ({})\n  {}",
+            compiled.floor.landlock.source,
+            mend::LANDLOCK
+        )));
+    }
+    if !seccomp::is_available() {
+        return Err(RunError::Floor(format!(
+            "this kernel does not offer seccomp filters with user notification\n  {}",
+            mend::SECCOMP
+        )));
+    }
+    Ok(())
 }
 
 /// Compiles the layers; a project that widens anything must be trusted as it is now.
@@ -190,7 +211,10 @@ impl Preparation {
 
     /// Takes back what was prepared; the ledger stays, if there is one.
     fn undo(&mut self) {
-        heal::clean(&self.run);
+        if !heal::clean(&self.run) {
+            // The next command tries again.
+            return;
+        }
         let nothing_recorded = !self.run.ledger().exists();
         self.run.unmark_live();
         if nothing_recorded {
@@ -199,21 +223,19 @@ impl Preparation {
     }
 
     fn start(&mut self) -> Result<Finished, RunError> {
-        self.run.write_json("run.json", &self.info)?;
-        self.run.write_json("policy.json", self.compiled.as_ref())?;
         let standard = stdio::plan().map_err(system("examine the standard descriptors"))?;
         let hidden = self.plan.hidden.take();
         let boundary = &self.plan.boundary;
         let gateway = gateway::start(boundary, self.run.id().as_str())?;
-        let mut recorder = Recorder::create(&self.run, heal::subject(&self.info), self.begun)?;
         let group = self.group()?;
         self.journal(&group)?;
         self.plan.placeholders.create().map_err(system("hold the project's protected names"))?;
-        self.record_start(&mut recorder, &group)?;
+        let held = HoldWatch::start(&boundary.mounts)
+            .map_err(system("watch the project's protected names"))?;
         let filter = seccomp::compile(
             seccomp::Options {
                 debug: boundary.debug,
-                exec_base: boundary.exec == ringfence_model::boundary::ExecMode::Base,
+                exec_base: boundary.exec == ExecMode::Base,
                 notify_exec: true,
             },
             seccomp::Arch::NATIVE,
@@ -225,12 +247,19 @@ impl Preparation {
             boundary,
             filter: &filter,
             notify_exec: true,
+            processes_grouped: group.enforces().processes,
             stdio: standard.inside,
             gateway: handover,
             probes: traps.probes.clone(),
             attach: &|pid| group.attach(pid),
         })
-        .map_err(|error| launch_error(error))?;
+        .map_err(launch_error)?;
+        // While init builds: what must be written before the agent's first instruction. It waits
+        // for a word that only the owner gives, after the second record.
+        self.run.write_json("run.json", &self.info)?;
+        self.run.write_json("policy.json", self.compiled.as_ref())?;
+        let mut recorder = Recorder::create(&self.run, heal::subject(&self.info), self.begun)?;
+        self.record_start(&mut recorder, &group)?;
         let owner = Owner::new(super::owner::Parts {
             run: &self.run,
             compiled: Arc::clone(&self.compiled),
@@ -245,10 +274,12 @@ impl Preparation {
             uid: self.uid,
             stores: self.stores.clone(),
             hidden,
+            held,
         })?;
         let finished = owner.watch_over()?;
-        heal::clean(&self.run);
-        self.run.unmark_live();
+        if heal::clean(&self.run) {
+            self.run.unmark_live();
+        }
         drop(self.lock.take());
         Ok(Finished { changes: self.run.layer().exists(), ..finished })
     }

@@ -64,3 +64,14 @@ fn set_mode_filter(flags: libc::c_ulong, fprog: &libc::sock_fprog) -> io::Result
 
 const _: () = assert!(size_of::<libc::sock_filter>() == size_of::<crate::bpf::Instruction>());
 const _: () = assert!(align_of::<libc::sock_filter>() == align_of::<crate::bpf::Instruction>());
+
+/// Whether this kernel has filters that can hand a call to a listener (`SECCOMP_GET_ACTION_AVAIL`).
+#[must_use]
+pub fn is_available() -> bool {
+    let action: u32 = libc::SECCOMP_RET_USER_NOTIF;
+    // SAFETY: the call reads one u32.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action)
+    };
+    result == 0
+}

@@ -13,7 +13,7 @@ mod rules;
 mod table;
 
 pub use compile::compile;
-pub use install::install;
+pub use install::{install, is_available};
 pub use table::{Class, Rule, SYSCALLS, Syscall};
 
 use crate::bpf::{InterpreterError, Program, SeccompData, run};

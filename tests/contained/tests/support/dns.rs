@@ -25,6 +25,8 @@ struct State {
     table: HashMap<String, Answers>,
     given: HashMap<(String, u16), usize>,
     questions: Vec<(String, u16)>,
+    aliases: HashMap<String, String>,
+    only_tcp: bool,
 }
 
 /// The running server.
@@ -77,6 +79,18 @@ impl Dns {
             .insert(name.to_owned(), lists.iter().map(parse).collect());
     }
 
+    /// Makes a name an alias (CNAME) of another one.
+    pub fn alias(&self, name: &str, target: &str) {
+        lock(&self.state)
+            .aliases
+            .insert(name.to_owned(), target.to_owned());
+    }
+
+    /// Answers datagrams with "too long, ask again over TCP" from now on.
+    pub fn only_tcp(&self) {
+        lock(&self.state).only_tcp = true;
+    }
+
     /// Every name that was asked for, with its record type.
     pub fn questions(&self) -> Vec<(String, u16)> {
         lock(&self.state).questions.clone()
@@ -117,7 +131,10 @@ fn serve_udp(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool) {
         let Ok((size, peer)) = socket.recv_from(&mut query) else {
             continue;
         };
-        if let Some(reply) = query.get(..size).and_then(|query| answer(query, state)) {
+        if let Some(mut reply) = query.get(..size).and_then(|query| answer(query, state)) {
+            if lock(state).only_tcp {
+                truncate(&mut reply);
+            }
             let _ = socket.send_to(&reply, peer);
         }
     }
@@ -162,18 +179,29 @@ fn answer(query: &[u8], state: &Mutex<State>) -> Option<Vec<u8>> {
     }
     let kind = u16::from_be_bytes([*query.get(at)?, *query.get(at + 1)?]);
     let question = query.get(12..at + 4)?;
-    let addresses = look_up(state, &name, kind);
+    let alias = lock(state).aliases.get(&name).cloned();
+    let addresses = look_up(state, &name, alias.as_deref(), kind);
     let known = addresses.is_some();
     let addresses = addresses.unwrap_or_default();
 
     let mut reply = query.get(..2)?.to_vec();
     reply.extend([0x85, if known { 0x80 } else { 0x83 }, 0, 1, 0]);
-    reply.push(u8::try_from(addresses.len()).ok()?);
+    reply.push(u8::try_from(addresses.len() + usize::from(alias.is_some())).ok()?);
     reply.extend([0, 0, 0, 0]);
     reply.extend(question);
+    // A pointer to the question's name, or the alias's own.
+    let mut owner = vec![0xc0, 12];
+    if let Some(alias) = &alias {
+        let target = wire(alias);
+        reply.extend(owner);
+        reply.extend([0, 5, 0, 1, 0, 0, 0, 0, 0]);
+        reply.push(u8::try_from(target.len()).ok()?);
+        reply.extend(&target);
+        owner = target;
+    }
     for address in addresses {
-        // A pointer to the question's name, class IN, a time to live of 0 seconds.
-        reply.extend([0xc0, 12]);
+        // Class IN, a time to live of 0 seconds.
+        reply.extend(&owner);
         reply.extend(kind.to_be_bytes());
         reply.extend([0, 1, 0, 0, 0, 0]);
         match address {
@@ -184,11 +212,37 @@ fn answer(query: &[u8], state: &Mutex<State>) -> Option<Vec<u8>> {
     Some(reply)
 }
 
+/// Makes a reply the truncated one of RFC 1035 section 4.1.1: the TC bit and no answers.
+fn truncate(reply: &mut Vec<u8>) {
+    let question_end = reply.iter().skip(12).position(|byte| *byte == 0);
+    if let (Some(flags), Some(end)) = (reply.get_mut(2), question_end) {
+        *flags |= 2;
+        reply.truncate(12 + end + 5);
+    }
+    if let Some(counts) = reply.get_mut(6..8) {
+        counts.fill(0);
+    }
+}
+
+/// A name in the form of the wire.
+fn wire(name: &str) -> Vec<u8> {
+    let labels = name.split('.').flat_map(|label| {
+        let length = u8::try_from(label.len()).unwrap();
+        std::iter::once(length).chain(label.bytes())
+    });
+    labels.chain([0]).collect()
+}
+
 /// The addresses for one question; `None` if there is no such name.
-fn look_up(state: &Mutex<State>, name: &str, kind: u16) -> Option<Vec<IpAddr>> {
+fn look_up(
+    state: &Mutex<State>,
+    name: &str,
+    alias: Option<&str>,
+    kind: u16,
+) -> Option<Vec<IpAddr>> {
     let mut state = lock(state);
     state.questions.push((name.to_owned(), kind));
-    let lists = state.table.get(name)?.clone();
+    let lists = state.table.get(alias.unwrap_or(name))?.clone();
     let turn = state.given.entry((name.to_owned(), kind)).or_default();
     let index = (*turn).min(lists.len().saturating_sub(1));
     *turn += 1;

@@ -46,7 +46,9 @@ fn main() {
         ["race", victim, rounds] => race::symlink(victim, rounds.parse().unwrap()),
         ["interrupted", address] => race::interrupted(address),
         ["fork-bomb"] => resources::fork_bomb(),
-        ["memory", mebibytes] => resources::memory(mebibytes.parse().unwrap()),
+        ["memory", mebibytes, seconds] => {
+            resources::memory(mebibytes.parse().unwrap(), seconds.parse().unwrap());
+        }
         ["open-files", count] => resources::open_files(count.parse().unwrap()),
         ["fill", path, mebibytes] => resources::fill(path, mebibytes.parse().unwrap()),
         ["flood", lines] => resources::flood(lines.parse().unwrap()),

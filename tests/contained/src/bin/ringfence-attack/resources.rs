@@ -35,8 +35,9 @@ pub fn fork_bomb() {
     std::thread::sleep(Duration::from_millis(300));
 }
 
-/// Takes memory and touches every page, one mebibyte at a time; says `took N` as it goes.
-pub fn memory(mebibytes: u64) {
+/// Takes memory and touches every page, one mebibyte at a time, saying `took N` as it goes; then
+/// holds it for some seconds.
+pub fn memory(mebibytes: u64, hold: u64) {
     let mut held: Vec<Vec<u8>> = Vec::new();
     for number in 1..=mebibytes {
         let mut block: Vec<u8> = Vec::new();
@@ -51,6 +52,10 @@ pub fn memory(mebibytes: u64) {
             println!("took {number}");
         }
     }
+    println!("took all");
+    io::stdout().flush().unwrap();
+    // Held, so that one who only watches has something to see.
+    std::thread::sleep(Duration::from_secs(hold));
     println!("memory\tDONE");
     drop(held);
 }

@@ -1,0 +1,144 @@
+//! The end of a run: what is left is heard, the last record written, the summary made.
+
+use std::os::fd::AsFd;
+
+use ringfence_jail::FromInside;
+use ringfence_model::event::{End, Event};
+use ringfence_model::link::FromGateway;
+use ringfence_sys::fdpass;
+use ringfence_sys::process::wait_code;
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::Owner;
+use crate::mend;
+use crate::run::{Denied, Finished, RunError};
+
+impl Owner<'_> {
+    pub(super) fn finish(mut self) -> Result<Finished, RunError> {
+        // What init said before it died is still in the socket.
+        while let Ok((bytes, _)) = fdpass::try_receive(self.sandbox.life.as_fd()) {
+            match serde_json::from_slice(&bytes) {
+                Ok(FromInside::Exited { code }) => self.code = Some(code),
+                Ok(FromInside::Failed { error }) => {
+                    let mend = mend::for_step(&error);
+                    self.error.get_or_insert(RunError::Build { error, mend });
+                }
+                Ok(FromInside::ExecFailed { program, errno }) => {
+                    let source = std::io::Error::from_raw_os_error(errno);
+                    let code = if errno == 2 { 127 } else { 126 };
+                    self.error.get_or_insert(RunError::Exec { program, source, code });
+                }
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        let waited = wait_code(self.sandbox.init.as_fd()).unwrap_or(137);
+        for pump in &mut self.pumps {
+            pump.finish_output();
+        }
+        drop(self.raw.take());
+        let removed: u64 = self.pumps.iter().map(|pump| pump.removed).sum();
+        if removed > 0 {
+            let what = format!("{removed} control sequences (titles, clipboard, reports and the like) were kept from the terminal");
+            let _ = self.recorder.record(&Event::Sensor { what });
+        }
+        self.hear_gateway_last();
+        self.hand_over_namespaces();
+        let _ = pidfd_send_signal(&self.gateway, Signal::KILL);
+        self.note_group();
+        let code = self.code.unwrap_or(waited);
+        let cause = self.cause.clone().unwrap_or_else(|| match (&self.error, self.code) {
+            (Some(_), _) => "failed".to_owned(),
+            (None, Some(code)) if code > 128 => "signal".to_owned(),
+            (None, Some(_)) => "exit".to_owned(),
+            (None, None) => "killed".to_owned(),
+        });
+        self.write_end(&cause, code);
+        self.group.remove();
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => Ok(self.summary(cause, code)),
+        }
+    }
+
+    /// The last reference to the sandbox's mounts: whoever drops it waits until the kernel has taken
+    /// dozens of them apart. It goes into the queue of the gateway, which never reads it and is
+    /// about to be killed, so that the person's prompt does not wait for it.
+    fn hand_over_namespaces(&self) {
+        let _ = self.sandbox.handle.send_over(&self.link);
+    }
+
+    /// Outcomes that the gateway has already sent belong into the ledger before its end.
+    pub(super) fn hear_gateway_last(&mut self) {
+        while let Ok((bytes, _)) = fdpass::try_receive(self.link.as_fd()) {
+            match serde_json::from_slice::<FromGateway>(&bytes) {
+                Ok(FromGateway::Decide { .. } | FromGateway::Ready { .. }) => {}
+                Ok(message) => self.serve_gateway(message),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Limits that the kernel enforced silently get their record.
+    pub(super) fn note_group(&mut self) {
+        let counters = [
+            ("memory", self.group.memory_kills(), "the kernel ended processes"),
+            ("processes", self.group.process_refusals(), "new processes were refused"),
+        ];
+        for (name, count, action) in counters {
+            if count > 0 {
+                self.failures.push(format!("limit {name} was hit {count} times: {action}"));
+                let limit = self.controls.iter().find(|c| c.name == format!("limit.{name}"));
+                let limit = limit.map_or_else(String::new, |control| control.requested.clone());
+                let event = Event::Limit { name: name.to_owned(), limit, action: action.to_owned() };
+                let _ = self.recorder.record(&event);
+            }
+        }
+    }
+
+    pub(super) fn write_end(&mut self, cause: &str, code: i32) {
+        let totals = self.recorder.totals();
+        let end = End {
+            cause: cause.to_owned(),
+            code,
+            duration_ms: self.elapsed_ms(),
+            allowed: totals.allowed,
+            denied: totals.denied,
+            sent: totals.sent,
+            received: totals.received,
+            execs: totals.execs,
+        };
+        let written = self
+            .recorder
+            .drain()
+            .and_then(|()| self.recorder.record(&Event::End(Box::new(end))).map(drop));
+        if let Err(error) = written {
+            self.failures.push(format!("the ledger has no end: {error}"));
+        }
+    }
+
+    pub(super) fn summary(&self, cause: String, code: i32) -> Finished {
+        let (groups, more_denied) = self.recorder.denial_groups();
+        let denied = groups
+            .iter()
+            .map(|group| Denied {
+                explanation: ringfence_policy::explain(
+                    &self.compiled,
+                    &group.request,
+                    &group.decision,
+                ),
+                count: group.count,
+            })
+            .collect();
+        Finished {
+            id: self.run.id().clone(),
+            code,
+            cause,
+            failures: self.failures.clone(),
+            denied,
+            more_denied,
+            changes: false,
+            mode: self.boundary.workspace.mode,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Time and policy: limits, grants that end, a changed organisation policy, hidden names.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ringfence_jail::adjust::Change;
+use ringfence_model::event::Event;
+use ringfence_model::link::ToGateway;
+use ringfence_policy::Compiled;
+
+use super::{Ending, Owner};
+use crate::clock;
+use crate::rundir::Cleanup;
+use crate::watch::Hit;
+
+impl Owner<'_> {
+    pub(super) fn keep_time(&mut self) {
+        let now = clock::now();
+        let elapsed = now.elapsed_ms(&self.recorder.start());
+        if let Err(error) = self.recorder.flush() {
+            self.closed.get_or_insert_with(|| error.to_string());
+        }
+        if self.kill_at_ms.is_some_and(|at| elapsed >= at) {
+            self.end_because("signal");
+        }
+        self.end_grants(elapsed);
+        if self.rejudge_at.is_some_and(|at| now.unix_s >= at) {
+            self.rejudge_at = None;
+            let generation = self.authority.generation();
+            self.tell_gateway(&ToGateway::Generation { generation });
+        }
+        let idle = elapsed.saturating_sub(self.last_activity_ms);
+        let hit = self.watch.time_is_up(elapsed, idle).or_else(|| self.look_around(elapsed));
+        if let Some(hit) = hit.filter(|_| self.cause.is_none()) {
+            self.hit(hit.name, hit.limit);
+        }
+    }
+
+    /// Things that cost a look at the whole process tree: as often as the watch wants, no more.
+    fn look_around(&mut self, elapsed: u64) -> Option<Hit> {
+        if elapsed < self.looked_at_ms + self.watch.interval_ms() {
+            return None;
+        }
+        self.looked_at_ms = elapsed;
+        if let Some(hit) = self.watch.processes_full() {
+            self.failures.push(format!("limit processes ({}) was hit: new processes were refused", hit.limit));
+            let event = Event::Limit {
+                name: hit.name.to_owned(),
+                limit: hit.limit,
+                action: "new processes were refused".to_owned(),
+            };
+            let _ = self.recorder.record(&event);
+        }
+        self.watch.look()
+    }
+
+    pub(super) fn hit(&mut self, name: &str, limit: String) {
+        self.failures.push(format!("limit {name} ({limit}) was hit; the run was ended"));
+        let event = Event::Limit {
+            name: name.to_owned(),
+            limit,
+            action: "the run was ended".to_owned(),
+        };
+        let _ = self.recorder.record(&event);
+        self.end_because("limit");
+    }
+
+    pub(super) fn end_grants(&mut self, elapsed: u64) {
+        while self.endings.first().is_some_and(|ending| ending.at_ms <= elapsed) {
+            let ending = self.endings.remove(0);
+            if !self.progress.released {
+                continue;
+            }
+            match self.sandbox.handle.change(Change::Unmount(&ending.path)) {
+                Ok(()) => {
+                    let event = Event::Limit {
+                        name: "grant".to_owned(),
+                        limit: format!("{} ({})", ending.path.display(), ending.rule),
+                        action: "it ended and was unmounted; descriptors that are still open survive".to_owned(),
+                    };
+                    let _ = self.recorder.record(&event);
+                }
+                Err(error) => {
+                    let limit = format!("{} could not be unmounted at its end: {error}", ending.path.display());
+                    self.hit("grant", limit);
+                }
+            }
+        }
+    }
+
+    /// The organisation's policy changed: it may only narrow, and what cannot be read closes all.
+    pub(super) fn reload_organisation(&mut self) {
+        let Some(change) = self.reload.changed() else { return };
+        match change.and_then(|text| narrowed(&self.compiled, &text)) {
+            Ok(compiled) if compiled.digest == self.compiled.digest => return,
+            Ok(compiled) => self.adopt(Arc::new(compiled)),
+            Err(why) => {
+                let what = format!("the organisation's policy cannot be used ({why}); everything is denied");
+                let _ = self.recorder.record(&Event::Sensor { what: what.clone() });
+                self.closed = Some(what);
+            }
+        }
+        let generation = self.authority.generation();
+        self.tell_gateway(&ToGateway::Generation { generation });
+    }
+
+    /// A hidden name has come to exist on the host (or, in `direct`, inside): it is masked. The moment
+    /// between its birth and the mask is the watch's own limit.
+    pub(super) fn hide_what_appeared(&mut self) {
+        let Some(hidden) = &mut self.hidden else { return };
+        for path in hidden.appeared(&self.compiled) {
+            if let Err(error) = self.sandbox.handle.change(Change::Mask(&path)) {
+                let what = format!("{} appeared and could not be hidden: {error}", path.display());
+                let _ = self.recorder.record(&Event::Sensor { what });
+            }
+        }
+    }
+
+    /// A held path was replaced or removed outside: it is held again, or the run ends.
+    pub(super) fn hold_again(&mut self) {
+        let Some(held) = &mut self.held else { return };
+        let lost = match held.lost() {
+            Ok(lost) => lost,
+            Err(error) => {
+                return self.hit("protected", format!("a protected path was removed outside and cannot be held again: {error}"));
+            }
+        };
+        let made: Vec<PathBuf> =
+            lost.iter().filter(|one| one.made).map(|one| one.path.clone()).collect();
+        if !made.is_empty() {
+            self.remember_placeholders(made);
+        }
+        for one in lost {
+            let change = if one.pin { Change::Pin(&one.path) } else { Change::Hold(&one.path) };
+            if let Err(error) = self.sandbox.handle.change(change) {
+                let path = one.path.display();
+                return self.hit("protected", format!("{path} was replaced outside and cannot be held again: {error}"));
+            }
+            let what = format!(
+                "{} was replaced or removed outside; it is held again, and was open to the agent for a moment",
+                one.path.display()
+            );
+            let _ = self.recorder.record(&Event::Sensor { what });
+        }
+    }
+
+    /// What a crash may leave grows by these.
+    fn remember_placeholders(&self, made: Vec<PathBuf>) {
+        let mut cleanup: Cleanup = self.run.read_json("cleanup.json").unwrap_or_default();
+        cleanup.placeholders.extend(made.into_iter().filter(|path| !self.boundary.workspace.placeholders.contains(path)));
+        let _ = self.run.write_json("cleanup.json", &cleanup);
+    }
+
+    pub(super) fn adopt(&mut self, compiled: Arc<Compiled>) {
+        let newly_hidden = crate::plan::newly_hidden(&self.compiled, &compiled);
+        self.compiled = Arc::clone(&compiled);
+        self.authority.replace(Arc::clone(&compiled));
+        let recorded = self.recorder.set_policy(&compiled.digest).and_then(|()| {
+            self.recorder.record(&Event::Policy {
+                generation: self.authority.generation(),
+                digest: compiled.digest.clone(),
+                layer: ringfence_model::provenance::Layer::Organisation,
+                summary: "the organisation's policy changed; forbids were added, none was taken away".to_owned(),
+            })
+        });
+        if let Err(error) = recorded {
+            self.closed.get_or_insert_with(|| error.to_string());
+        }
+        let _ = self.run.write_json("policy.json", compiled.as_ref());
+        match newly_hidden {
+            Ok(paths) => {
+                for path in paths {
+                    let _ = self.sandbox.handle.change(Change::Mask(&path));
+                }
+            }
+            Err(error) => self.hit("policy", format!("a new deny cannot be enforced: {error}")),
+        }
+    }
+}
+
+fn narrowed(compiled: &Compiled, text: &crate::load::Text) -> Result<Compiled, String> {
+    let definition =
+        ringfence_policy::DefinitionText { file: &text.path, bytes: &text.bytes };
+    compiled.with_organisation(&definition).map_err(|problems| problems.to_string())
+}
+
+/// File grants that end during the run, soonest first, in milliseconds after the start.
+pub(super) fn endings(compiled: &Compiled, unix_s: i64) -> Vec<Ending> {
+    let mut endings: Vec<Ending> = compiled
+        .files
+        .iter()
+        .filter_map(|rule| {
+            let until = rule
+                .ends
+                .at_unix
+                .map(|at| u64::try_from((at - unix_s).max(0)).unwrap_or(0) * 1000);
+            let at_ms = match (rule.ends.for_ms, until) {
+                (Some(a), Some(b)) => a.min(b),
+                (a, b) => a.or(b)?,
+            };
+            Some(Ending { at_ms, path: rule.path.clone(), rule: rule.id.clone() })
+        })
+        .collect();
+    endings.sort_by_key(|ending| ending.at_ms);
+    endings
+}
