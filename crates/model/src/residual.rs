@@ -118,7 +118,7 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
     row(
         "RR-AFTER-START",
         When::Always,
-        "What programs outside create in the project or a grant after the start is visible as it is: a file under a hidden name, a socket that can be connected to.",
+        "What programs outside create in the project or a grant after the start is visible: a hidden name until it is masked, milliseconds later; a Unix socket that is bound there in a `direct` or `read-only` workspace can be connected to.",
     ),
     row(
         "RR-RECORD-WORDS",

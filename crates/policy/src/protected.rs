@@ -39,6 +39,8 @@ pub const PROTECTED: &[Protected] = &[
     tree(".git/hooks", GIT),
     file(".git/config", GIT),
     file(".git/config.worktree", GIT),
+    tree(".git/modules", GIT),
+    tree(".git/worktrees", GIT),
     tree(".vscode", EDITOR),
     tree(".idea", EDITOR),
     tree(".zed", EDITOR),

@@ -10,6 +10,7 @@ mod clock;
 mod control_server;
 pub mod definition;
 pub mod demo;
+pub mod doctor;
 pub mod heal;
 pub mod host;
 mod limits;

@@ -38,3 +38,9 @@ pub const DEMO_REQUEST_MS: u64 = 500;
 pub const DEMO_REQUEST_BYTES: usize = 8 * 1024;
 /// Bytes of the demo agent's output that are looked at.
 pub const DEMO_OUTPUT_BYTES: usize = 256 * 1024;
+/// How long one probe of `doctor` may take before it counts as failed, in milliseconds.
+pub const DOCTOR_PROBE_MS: u64 = 10_000;
+/// Bytes of a probe's answer, or of a trial run's words, that `doctor` reads.
+pub const DOCTOR_ANSWER_BYTES: u64 = 64 * 1024;
+/// Unix time that no correct clock is before (2025-01-01), in seconds.
+pub const CLOCK_LEAST_S: i64 = 1_735_689_600;

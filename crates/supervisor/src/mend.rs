@@ -23,26 +23,59 @@ pub fn for_launch(error: &LaunchError) -> Option<String> {
     }
 }
 
+/// The kernel settings that can forbid user namespaces, as their files say; `None` where a kernel
+/// has no such setting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// `kernel.unprivileged_userns_clone` (Debian and others).
+    pub unprivileged: Option<String>,
+    /// `user.max_user_namespaces`.
+    pub most: Option<String>,
+    /// `kernel.apparmor_restrict_unprivileged_userns` (Ubuntu 23.10 and later).
+    pub apparmor: Option<String>,
+}
+
+impl Switches {
+    /// Reads them.
+    #[must_use]
+    pub fn read() -> Self {
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
+            Some(text.trim().to_owned())
+        };
+        Self {
+            unprivileged: read("kernel/unprivileged_userns_clone"),
+            most: read("user/max_user_namespaces"),
+            apparmor: read("kernel/apparmor_restrict_unprivileged_userns"),
+        }
+    }
+
+    /// Why user namespaces are refused with this error number, and the command that permits them.
+    #[must_use]
+    pub fn mend(&self, errno: i32) -> String {
+        let is = |switch: &Option<String>, value: &str| switch.as_deref() == Some(value);
+        if is(&self.unprivileged, "0") {
+            return "unprivileged user namespaces are switched off; permit them with:\n  sudo sysctl -w kernel.unprivileged_userns_clone=1".to_owned();
+        }
+        if is(&self.most, "0") {
+            return "the number of user namespaces is limited to 0; permit them with:\n  sudo sysctl -w user.max_user_namespaces=15000".to_owned();
+        }
+        if is(&self.apparmor, "1") {
+            return "AppArmor restricts user namespaces to programs with a profile; install ringfence's with:\n  sudo install -m 644 packaging/apparmor/ringfence /etc/apparmor.d/ringfence && sudo apparmor_parser -r /etc/apparmor.d/ringfence".to_owned();
+        }
+        match errno {
+            ENOSPC | EUSERS => "the number of user namespaces is used up; raise it with:\n  sudo sysctl -w user.max_user_namespaces=15000".to_owned(),
+            ENOSYS => "this kernel lacks clone3 (Linux 5.3), or a container's filter hides it; `ringfence doctor` examines this host".to_owned(),
+            EPERM | EACCES => "something forbids user namespaces; in Docker run the container with:\n  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined\n  `ringfence doctor` examines this host".to_owned(),
+            _ => "`ringfence doctor` examines this host".to_owned(),
+        }
+    }
+}
+
 /// Why user namespaces are refused, and the command that permits them.
 #[must_use]
 pub fn namespaces(errno: i32) -> String {
-    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
-    let is = |path: &str, value: &str| read(path).is_ok_and(|text| text == value);
-    if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        return "unprivileged user namespaces are switched off; permit them with:\n  sudo sysctl -w kernel.unprivileged_userns_clone=1".to_owned();
-    }
-    if is("/proc/sys/user/max_user_namespaces", "0") {
-        return "the number of user namespaces is limited to 0; permit them with:\n  sudo sysctl -w user.max_user_namespaces=15000".to_owned();
-    }
-    if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        return "AppArmor restricts user namespaces to programs with a profile; install ringfence's with:\n  sudo install -m 644 packaging/apparmor/ringfence /etc/apparmor.d/ringfence && sudo apparmor_parser -r /etc/apparmor.d/ringfence".to_owned();
-    }
-    match errno {
-        ENOSPC | EUSERS => "the number of user namespaces is used up; raise it with:\n  sudo sysctl -w user.max_user_namespaces=15000".to_owned(),
-        ENOSYS => "this kernel lacks clone3 (Linux 5.3), or a container's filter hides it; `ringfence doctor` examines this host".to_owned(),
-        EPERM | EACCES => "something forbids user namespaces; in Docker run the container with:\n  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined\n  `ringfence doctor` examines this host".to_owned(),
-        _ => "`ringfence doctor` examines this host".to_owned(),
-    }
+    Switches::read().mend(errno)
 }
 
 /// For a step of building that failed.
@@ -58,7 +91,7 @@ pub fn for_step(error: &StepError) -> Option<String> {
     if error.object == "Landlock" {
         return Some(LANDLOCK.to_owned());
     }
-    if [EPERM, EACCES].contains(&error.errno) {
+    if error.errno != 0 {
         return Some("`ringfence doctor` examines this host".to_owned());
     }
     None

@@ -3,16 +3,10 @@
 //! Names are compared as the most forgiving file system would: without case, without invisible
 //! characters, without trailing dots and spaces (`.GIT`, `.g\u{200c}it`, `.git.`, `git~1`).
 
+use crate::alias::Alias;
 use crate::beneath::{Meta, is_within, split};
 use crate::change::{Class, Node};
-use crate::host_executed::{HOST_EXECUTED, NOTED, matches};
-
-/// A directory of the project that the host runs things from, found in the project itself.
-#[derive(Debug, Clone)]
-pub(crate) struct Alias {
-    pub(crate) path: Vec<u8>,
-    pub(crate) why: String,
-}
+use crate::host_executed::{HOST_EXECUTED, NOTED, leads, matches};
 
 /// A name as the most forgiving file system compares it.
 pub(crate) fn fold(name: &[u8]) -> String {
@@ -57,6 +51,25 @@ pub(crate) fn host_executed(path: &[u8], is_dir: bool, aliases: &[Alias]) -> Opt
     })
 }
 
+/// Whether something that the host runs would lie beneath this path: `.cargo`, `.github`. What is
+/// there decides, so a link in such a place is as much as what it leads to.
+pub(crate) fn leads_to_host_executed(path: &[u8], aliases: &[Alias]) -> bool {
+    let names = folded(path);
+    let row = HOST_EXECUTED
+        .iter()
+        .any(|(pattern, _)| leads(*pattern, &names));
+    row || aliases.iter().any(|alias| is_within(&alias.path, path))
+}
+
+/// Why a link at this path is held back, wherever it points.
+fn link_in_place(path: &[u8], aliases: &[Alias]) -> Option<&'static str> {
+    if folded(path).iter().any(|name| name == ".git") {
+        return Some("it is a link inside a git directory");
+    }
+    leads_to_host_executed(path, aliases)
+        .then_some("it is a link in place of a directory that the host runs things from")
+}
+
 /// What a person should know about a path that is applied.
 pub(crate) fn note(path: &[u8], is_dir: bool) -> Option<&'static str> {
     let names = folded(split(path).1);
@@ -83,7 +96,11 @@ pub(crate) fn class(path: &[u8], meta: &Meta, target: Option<&[u8]>, aliases: &[
     if meta.node == Node::File && meta.mode & 0o6000 != 0 {
         return Class::HostExecuted("it runs with its owner's or group's rights".to_owned());
     }
-    match target.and_then(|target| leaves(path, target)) {
+    let link = target.and_then(|target| {
+        let placed = link_in_place(path, aliases);
+        placed.or_else(|| leaves(path, target))
+    });
+    match link {
         Some(why) => Class::HostExecuted(why.to_owned()),
         None => Class::Ordinary,
     }

@@ -23,10 +23,13 @@ use Match::{Below, Ending, Entry, NoDir, Tree};
 const GIT_CONFIG: &str = "git reads commands from it (hooks, filters, fsmonitor, ssh)";
 const GIT_HOOK: &str = "git runs it";
 const GIT_LINK: &str = "it tells git where its repository is, and so whose hooks to run";
+const GIT_TODO: &str = "a rebase that goes on runs commands from it";
+const HG: &str = "mercurial reads commands from it";
 const EDITOR: &str = "an editor runs tasks and settings from it when the folder is opened";
 const AGENT: &str = "a coding agent takes commands and permissions from it";
 const CI: &str = "a CI system runs it with its own credentials";
 const PACKAGES: &str = "a package manager takes its registry, credentials or programs from it";
+const TOOLCHAIN: &str = "rustup takes the directory of cargo and rustc from it";
 const SHELL: &str = "a shell or a program runs it at its start";
 const PYTHON: &str = "python runs code from it at every start";
 const OWN: &str = "it is ringfence's own policy";
@@ -55,6 +58,13 @@ pub(crate) const HOST_EXECUTED: &[(Match, &str)] = &[
     ),
     (Entry(&[".git", "info", "attributes"]), GIT_CONFIG),
     (Entry(&[".git", "objects", "info", "alternates"]), GIT_LINK),
+    (Tree(&[".git", "rebase-merge"]), GIT_TODO),
+    (Tree(&[".git", "rebase-apply"]), GIT_TODO),
+    (Tree(&[".git", "remotes"]), GIT_CONFIG),
+    (Tree(&[".git", "branches"]), GIT_CONFIG),
+    (Entry(&[".hg", "hgrc"]), HG),
+    (Entry(&[".hg", "hgrc-not-shared"]), HG),
+    (Entry(&[".hg", "sharedpath"]), HG),
     (Entry(&[".gitmodules"]), GIT_CONFIG),
     (Entry(&[".gitconfig"]), GIT_CONFIG),
     (Tree(&[".config", "git"]), GIT_CONFIG),
@@ -77,6 +87,9 @@ pub(crate) const HOST_EXECUTED: &[(Match, &str)] = &[
     ),
     (Entry(&["mise.toml"]), SHELL),
     (Entry(&[".mise.toml"]), SHELL),
+    (Entry(&["mise.local.toml"]), SHELL),
+    (Entry(&[".mise.local.toml"]), SHELL),
+    (Tree(&[".mise"]), SHELL),
     (Entry(&["pyvenv.cfg"]), PYTHON),
     (Ending(".pth"), PYTHON),
     (Entry(&["sitecustomize.py"]), PYTHON),
@@ -89,6 +102,8 @@ pub(crate) const HOST_EXECUTED: &[(Match, &str)] = &[
         Entry(&[".cargo", "config.toml"]),
         "cargo takes programs to run from it (linker, runner, wrapper)",
     ),
+    (Entry(&["rust-toolchain"]), TOOLCHAIN),
+    (Entry(&["rust-toolchain.toml"]), TOOLCHAIN),
     (Entry(&[".npmrc"]), PACKAGES),
     (Entry(&[".yarnrc"]), PACKAGES),
     (Entry(&[".yarnrc.yml"]), PACKAGES),
@@ -117,6 +132,11 @@ pub(crate) const HOST_EXECUTED: &[(Match, &str)] = &[
     (Entry(&[".gdbinit"]), SHELL),
     (Entry(&[".lldbinit"]), SHELL),
     (Entry(&[".tmux.conf"]), SHELL),
+    (Entry(&[".rprofile"]), SHELL),
+    (Entry(&[".renviron"]), SHELL),
+    (Entry(&[".irbrc"]), SHELL),
+    (Entry(&[".pryrc"]), SHELL),
+    (Entry(&[".pdbrc"]), SHELL),
     (Tree(&[".claude"]), AGENT),
     (Entry(&[".claude.json"]), AGENT),
     (Tree(&[".codex"]), AGENT),
@@ -215,7 +235,7 @@ pub(crate) fn matches(pattern: Match, names: &[String], is_dir: bool) -> bool {
     let contains = |want: &[&str]| names.windows(want.len()).position(|window| window == want);
     match pattern {
         Tree(want) => contains(want).is_some(),
-        Entry(want) => names.len() >= want.len() && names[names.len() - want.len()..] == *want,
+        Entry(want) => ends_with(names, want),
         NoDir(want) => !is_dir && matches(Entry(want), names, is_dir),
         Below(above, last_is) => contains(above).is_some_and(|at| {
             let rest = names.get(at + above.len()..).unwrap_or_default();
@@ -224,4 +244,27 @@ pub(crate) fn matches(pattern: Match, names: &[String], is_dir: bool) -> bool {
         }),
         Ending(end) => last.len() > end.len() && last.ends_with(end),
     }
+}
+
+/// Whether the names end with the beginning of a row, but not with all of it: `.cargo` of
+/// `.cargo/config.toml`. A link there decides what lies at the row's place.
+pub(crate) fn leads(pattern: Match, names: &[String]) -> bool {
+    let row = match pattern {
+        Tree(want) | Entry(want) | NoDir(want) | Below(want, _) => want,
+        Ending(_) => return false,
+    };
+    let most = if matches!(pattern, Below(..)) {
+        row.len()
+    } else {
+        row.len().saturating_sub(1)
+    };
+    (1..=most).any(|length| {
+        row.get(..length)
+            .is_some_and(|begin| ends_with(names, begin))
+    })
+}
+
+/// Whether a path's names end with these.
+fn ends_with(names: &[String], want: &[&str]) -> bool {
+    names.len() >= want.len() && names[names.len() - want.len()..] == *want
 }

@@ -1,16 +1,15 @@
 //! A layer: the two trees it is made of, when the run began, and what the project itself has the
 //! host run. It opens both trees once and holds them; nothing is ever reached by path again.
 
-use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::beneath::{Meta, Moment, open_dir, open_file, open_root, read_link};
+use crate::beneath::{Meta, Moment, open_root};
 use crate::change::Change;
-use crate::classify::{Alias, host_executed};
+use crate::alias::{Alias, aliases};
+use crate::classify::host_executed;
 use crate::error::WorkspaceError;
-use crate::limits::GIT_CONFIG_BYTES;
 use crate::walk;
 
 /// An upper layer over a project.
@@ -36,10 +35,11 @@ impl Layer {
             })
         };
         let since = started.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let root = std::fs::canonicalize(lower).unwrap_or_else(|_| lower.to_owned());
         let lower = open(lower)?;
         Ok(Self {
             upper: open(upper)?,
-            aliases: aliases(lower.as_fd()),
+            aliases: aliases(lower.as_fd(), &root),
             lower,
             started: (
                 i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
@@ -64,80 +64,5 @@ impl Layer {
     /// Whether an entry of the project changed during the run.
     pub(crate) fn changed_since(&self, meta: &Meta) -> bool {
         meta.ctime >= self.started
-    }
-}
-
-/// Directories that the project itself has the host run things from.
-fn aliases(lower: BorrowedFd<'_>) -> Vec<Alias> {
-    let mut out = Vec::new();
-    // A protected name that is itself a link in the project: what it leads to is protected too.
-    const LINKABLE: [&str; 11] = [
-        ".claude",
-        ".codex",
-        ".cursor",
-        ".gemini",
-        ".vscode",
-        ".idea",
-        ".husky",
-        ".github",
-        ".devcontainer",
-        ".mcp.json",
-        ".envrc",
-    ];
-    for name in LINKABLE {
-        if let Ok(target) = read_link(lower, name.as_bytes()) {
-            add_alias(
-                &mut out,
-                &target,
-                format!("the project's `{name}` is a link to it"),
-            );
-        }
-    }
-    if let Ok(target) = open_dir(lower, b".git").and_then(|git| read_link(git.as_fd(), b"hooks")) {
-        let target = target
-            .strip_prefix(b"../")
-            .map(<[u8]>::to_vec)
-            .unwrap_or_default();
-        add_alias(
-            &mut out,
-            &target,
-            "the project's `.git/hooks` is a link to it".to_owned(),
-        );
-    }
-    let config = open_dir(lower, b".git").and_then(|git| {
-        let mut text = Vec::new();
-        open_file(git.as_fd(), b"config")?
-            .take(GIT_CONFIG_BYTES)
-            .read_to_end(&mut text)?;
-        Ok(text)
-    });
-    for line in String::from_utf8_lossy(&config.unwrap_or_default()).lines() {
-        let Some((key, value)) = line.split_once('=') else {
-            continue;
-        };
-        if key.trim().eq_ignore_ascii_case("hookspath") {
-            let value = value.trim().trim_matches('"');
-            add_alias(
-                &mut out,
-                value.as_bytes(),
-                "git runs hooks from it (core.hooksPath)".to_owned(),
-            );
-        }
-    }
-    out
-}
-
-fn add_alias(out: &mut Vec<Alias>, target: &[u8], why: String) {
-    let names: Vec<&[u8]> = target
-        .split(|byte| *byte == b'/')
-        .filter(|name| !matches!(*name, b"" | b"."))
-        .collect();
-    // What leads out of the project cannot be changed through the workspace.
-    let inside = target.first() != Some(&b'/') && !names.is_empty() && !names.contains(&&b".."[..]);
-    if inside {
-        out.push(Alias {
-            path: names.join(&b'/'),
-            why,
-        });
     }
 }

@@ -7,6 +7,7 @@
 //! is mounted, and it is only ever read then.
 #![forbid(unsafe_code)]
 
+mod alias;
 pub mod apply;
 mod beneath;
 pub mod change;

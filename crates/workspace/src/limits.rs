@@ -28,3 +28,9 @@ pub const REMOVE_DEPTH: usize = 64;
 pub const REMOVE_BATCH: usize = 4096;
 /// Longest path given to one `openat2`, in bytes (PATH_MAX is 4096).
 pub const PATH_STEP_BYTES: usize = 2048;
+/// Entries of a project looked at for links in places that the host runs things from.
+pub const ALIAS_ENTRIES: usize = 20_000;
+/// Directories that this search descends.
+pub const ALIAS_DEPTH: usize = 8;
+/// Links followed one after the other (path_resolution(7) has 40).
+pub const ALIAS_LINKS: usize = 40;

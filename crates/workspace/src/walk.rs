@@ -113,7 +113,7 @@ impl Walk<'_> {
                 None
             };
             let held = place.held.or_else(|| {
-                let runs = bare && matches!(fold(&name).as_str(), "config" | "hooks");
+                let runs = bare && matches!(fold(&name).as_str(), "config" | "hooks" | "commondir");
                 runs.then_some(BARE)
             });
             match up {
@@ -124,14 +124,15 @@ impl Walk<'_> {
         self.mark_case_twins(place, first)
     }
 
-    /// Whether this directory looks like a git repository without a work tree.
+    /// Whether git would take this directory for a repository by itself, or for the part of one
+    /// that holds its configuration (gitrepository-layout(5), `commondir`).
     fn is_bare(&self, place: &Place) -> bool {
         let has = |name: &[u8]| {
             let in_dir = |dir: &OwnedFd| matches!(look(dir.as_fd(), name), Ok(Some(_)));
             in_dir(&place.upper) || place.lower.as_ref().is_some_and(in_dir)
         };
-        has(b"HEAD")
-            && has(b"objects")
+        let own = has(b"HEAD") && (has(b"objects") || has(b"commondir"));
+        (own || (has(b"objects") && has(b"refs")))
             && fold(place.path.rsplit(|b| *b == b'/').next().unwrap_or_default()) != ".git"
     }
 

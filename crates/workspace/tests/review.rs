@@ -493,3 +493,70 @@ fn a_diff_reads_as_a_diff() {
     );
     assert_eq!(ringfence_workspace::change::digest(&f.changes()).len(), 64);
 }
+
+/// F13, S07: a link in place of a directory that tools look into is as good as what it leads to.
+#[test]
+fn f13_s07_a_link_in_place_of_a_special_directory_is_held_back() {
+    let f = Fixture::new("mkdir -p .git/hooks; echo x >x");
+    f.shell(
+        "upper",
+        "mkdir c m w .git; echo 'target.x.runner = \"evil\"' >c/config.toml; ln -s c .cargo; ln -s c .yarn; \
+         ln -s c .github; ln -s ../m .git/modules; ln -s ../w .git/worktrees; ln -s ../c .git/info",
+    );
+    let report = f.apply(&[]);
+    let held = paths(&report.held_back);
+    for link in [
+        ".cargo",
+        ".yarn",
+        ".github",
+        ".git/modules",
+        ".git/worktrees",
+        ".git/info",
+    ] {
+        assert!(held.contains(&link.to_owned()), "{link}: {report:?}");
+        assert!(!f.at("lower").join(link).is_symlink(), "{link}");
+    }
+    assert!(f.apply(&[".cargo"]).held_back.iter().all(|left| left.change.path != b".cargo"));
+    assert!(f.at("lower/.cargo").is_symlink());
+}
+
+/// F13: a repository whose configuration lies in a directory of its own (`commondir`).
+#[test]
+fn f13_a_bare_repository_in_two_parts_is_held_back() {
+    let f = Fixture::new("echo x >x");
+    f.shell(
+        "upper",
+        "mkdir -p m/sub m/common/objects m/common/refs; echo 'ref: refs/heads/x' >m/sub/HEAD; \
+         echo ../common >m/sub/commondir; printf '[core]\\n\\tfsmonitor = evil\\n' >m/common/config",
+    );
+    let held = paths(&f.apply(&[]).held_back);
+    assert_eq!(held, ["m/common/config", "m/sub/commondir"]);
+}
+
+/// F13, S07: what the project's own links and git settings have the host run, by whatever spelling.
+#[test]
+fn f13_s07_what_the_projects_links_lead_to_is_held_back() {
+    let f = Fixture::new(
+        "mkdir -p .git/hooks scripts tools/cargo hk inc deep/real; echo a >scripts/check; echo b >scripts/real; \
+         ln -s ../../scripts/check .git/hooks/pre-commit; ln -s ../../scripts/link .git/hooks/pre-push; \
+         ln -s real scripts/link; ln -s tools/cargo .cargo; echo c >tools/cargo/config.toml; echo f >scripts/free; \
+         printf '[core]\\n\\thooksPath = \"%s/hk\" ; mine\\n[include]\\n\\tpath = ../inc/git\\n' \"$(pwd -P)\" >.git/config",
+    );
+    f.shell(
+        "upper",
+        "mkdir -p scripts tools/cargo hk inc; for x in scripts/check scripts/real scripts/free tools/cargo/config.toml hk/pre-commit inc/git; \
+         do echo evil >$x; done",
+    );
+    let report = f.apply(&[]);
+    assert_eq!(
+        paths(&report.held_back),
+        [
+            "hk/pre-commit",
+            "inc/git",
+            "scripts/check",
+            "scripts/real",
+            "tools/cargo/config.toml"
+        ]
+    );
+    assert_eq!(report.applied.len(), 1, "{report:?}");
+}

@@ -258,13 +258,31 @@ impl Drop for Fixture {
                 .env("XDG_CONFIG_HOME", self.config())
                 .output();
         }
-        // A second panic would abort and hide the first.
         let left = Census::take(self).left();
+        open_up(&self.root);
+        // A second panic would abort and hide the first.
         if !std::thread::panicking() {
             assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
         } else if !left.is_empty() {
             eprintln!("left behind as well:\n{}", left.join("\n"));
         }
+    }
+}
+
+/// Gives the owner all rights on every directory below: overlayfs leaves some without any, which an
+/// ordinary user could not remove then.
+fn open_up(directory: &Path) {
+    let Ok(metadata) = directory.symlink_metadata() else {
+        return;
+    };
+    if !metadata.is_dir() {
+        return;
+    }
+    if metadata.permissions().mode() & 0o700 != 0o700 {
+        private(directory);
+    }
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        open_up(&entry.path());
     }
 }
 

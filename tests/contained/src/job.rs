@@ -309,6 +309,11 @@ impl Live {
         }
     }
 
+    /// Does not compare protected paths at the end: another run holds names in the same project.
+    pub fn shares_its_project(&mut self) {
+        self.placeholders = None;
+    }
+
     /// The process id of what was started (`ringfence` itself, not the agent).
     #[must_use]
     pub fn pid(&self) -> u32 {

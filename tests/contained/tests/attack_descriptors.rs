@@ -117,3 +117,52 @@ fn fs5_closed_standard_streams_are_no_hole() {
         assert!([0, 125].contains(&inside.code), "{closing}: {inside:?}");
     }
 }
+
+/// F27, FS5: a directory or a file of the host as a standard stream is no way out of the view, and
+/// no way to more than it was opened for.
+#[test]
+fn f27_standard_streams_are_no_way_out() {
+    let fixture = Fixture::new();
+    let token = fixture.home().join("notes/token.txt");
+    let before = std::fs::read_to_string(&token).unwrap();
+    let mode = || std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&token).unwrap());
+    let mode_before = mode();
+    let through_directory = "chdir(STDIN); open(F, \"<\", \"id_rsa\") and print <F>;
+        open(F, \"<\", \"/proc/self/fd/0/id_rsa\") and print <F>; opendir(D, \"/dev/stdin\") and print readdir D;";
+    let through_file = "chmod(0777, \"/proc/self/fd/0\"); open(F, \"+<\", \"/proc/self/fd/0\") and print F \"WRITTEN\";";
+    let job = fixture.job();
+    let run = |preparation: &str, script: &str, contained: bool| {
+        let argv = ["perl", "-e", script].map(std::ffi::OsString::from);
+        let words = if contained {
+            job.words(argv)
+        } else {
+            argv.to_vec()
+        };
+        job.behind(preparation, words).wait()
+    };
+    let (directory, file) = ("exec < \"$HOME/.ssh\"", "exec < \"$HOME/notes/token.txt\"");
+    let inside = run(directory, through_directory, true);
+    assert!(!inside.text().contains("CANARY-ssh"), "{inside:?}");
+    assert!(
+        !inside.stdout.contains("id_rsa"),
+        "the host's directory was listed: {inside:?}"
+    );
+    let inside = run(file, through_file, true);
+    assert_eq!(
+        std::fs::read_to_string(&token).unwrap(),
+        before,
+        "{inside:?}"
+    );
+    assert_eq!(mode(), mode_before, "{inside:?}");
+    let outside = run(directory, through_directory, false);
+    assert!(
+        outside.stdout.contains("CANARY-ssh"),
+        "control group: {outside:?}"
+    );
+    let _ = run(file, through_file, false);
+    assert_ne!(mode(), mode_before, "control group");
+    assert!(
+        std::fs::read_to_string(&token).unwrap().contains("WRITTEN"),
+        "control group"
+    );
+}

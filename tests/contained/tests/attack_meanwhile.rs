@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use ringfence_contained_tests::protected::PROTECTED;
 use ringfence_contained_tests::{Fixture, Job, Live};
 use rustix::process::Signal;
 
@@ -25,8 +26,13 @@ fn waiting(script: &str) -> String {
     )
 }
 
+/// What watches from outside needs a moment to see a change; the boundary says so. An attack that
+/// comes within it is told apart from one that finds a path open for good.
+const NOTICE: Duration = Duration::from_millis(500);
+
 /// Lets a waiting script go on, and waits until it is over or was ended.
 fn go(project: &Path, live: &mut Live) {
+    std::thread::sleep(NOTICE);
     fs::write(project.join("go"), "").unwrap();
     let begun = Instant::now();
     while live.runs() && !live.stdout().contains("over") {
@@ -108,7 +114,9 @@ fn f11_another_runs_end_does_not_open_missing_names() {
         mkdir -p .vscode .claude; echo PLANTED > .vscode/tasks.json; echo PLANTED > .claude/settings.json";
     let mut first = direct(&fixture).start_sh(&waiting(script));
     first.wait_for("ready");
-    let second = direct(&fixture).sh("echo second-ran");
+    let mut second = direct(&fixture).start_sh("echo second-ran");
+    second.shares_its_project();
+    let second = second.wait();
     assert!(
         second.stdout.contains("second-ran") || second.code == 125,
         "{second:?}"
@@ -238,7 +246,10 @@ fn fh8_cleaning_up_leaves_live_runs_alone() {
     let script =
         "echo up; n=0; until ls | grep -q '^go$'; do sleep 0.02; done; cat README.md; exit 7";
     let mut live: Vec<Live> = (0..3).map(|_| direct(&fixture).start_sh(script)).collect();
-    live.iter_mut().for_each(|run| run.wait_for("up"));
+    for run in &mut live {
+        run.shares_its_project();
+        run.wait_for("up");
+    }
     let victim = live.pop().unwrap();
     victim.signal(Signal::KILL);
     let _ = victim.wait();
@@ -254,11 +265,20 @@ fn fh8_cleaning_up_leaves_live_runs_alone() {
     }
     // Names that are held for the live ones are held still.
     let planted = "echo PLANTED > .envrc && echo opened; exit 0";
-    assert!(!direct(&fixture).sh(planted).stdout.contains("opened"));
+    let mut third = direct(&fixture).start_sh(planted);
+    third.shares_its_project();
+    assert!(!third.wait().stdout.contains("opened"));
     fs::write(fixture.project().join("go"), "").unwrap();
     for run in live {
         let outcome = run.wait();
         assert_eq!(outcome.code, 7, "{outcome:?}");
         assert!(outcome.stdout.contains("a project"), "{outcome:?}");
+    }
+    for row in PROTECTED
+        .iter()
+        .filter(|row| !row.path.starts_with(".git/"))
+    {
+        let there = fixture.project().join(row.path).symlink_metadata().is_ok();
+        assert!(!there, "{} was left when all were over", row.path);
     }
 }

@@ -284,3 +284,23 @@ fn s28_unprotect_opens_one_path_only() {
     assert!(!fixture.project().join(".mcp.json").exists());
     assert!(fixture.ledger().the("start").to_string().contains(".envrc"));
 }
+
+/// FS3, F13: a writable grant is a writable tree too: the same names are protected at its top.
+#[test]
+fn fs3_f13_a_writable_grant_protects_the_same_names() {
+    let fixture = Fixture::new();
+    let sibling = fixture.sibling();
+    for row in PROTECTED {
+        make(&sibling, row);
+    }
+    let before = snapshot(&sibling);
+    let attempts = attempts(&sibling, true);
+    let granted = sibling.to_str().unwrap();
+    let inside = fixture.job().flags(["--rw", granted]).batch(&attempts);
+    assert_eq!(inside.answers().len(), attempts.len(), "{inside:?}");
+    assert_eq!(
+        snapshot(&sibling),
+        before,
+        "protected paths of the grant changed"
+    );
+}

@@ -355,7 +355,7 @@ fn c08_a_permit_that_ends_cuts_open_connections() {
     let port = server.port();
     world.policy(
         &[format!(
-            "{{ host = \"host.ringfence:{port}\", for = \"2s\" }}"
+            "{{ host = \"host.ringfence:{port}\", for = \"4s\" }}"
         )],
         &[],
     );

@@ -125,7 +125,7 @@ fn planting() -> String {
     };
     let plants: String = PLANTS.iter().map(|path| one(path)).collect();
     format!(
-        "{plants}git config core.fsmonitor 'touch /tmp/worm' || echo 'denied .git/config'\n\
+        "{plants}git config core.fsmonitor 'true worm' || echo 'denied .git/config'\n\
          mkdir .CLAUDE .Git 2>/dev/null; echo worm > .CLAUDE/settings.json\n\
          mkdir stage && echo worm > stage/tasks.json && mv -T stage .vscode 2>/dev/null\n\
          ln -s \"$PWD/src\" .cursor/link 2>/dev/null; ln README.md .git/hooks/commit-msg 2>/dev/null\n\

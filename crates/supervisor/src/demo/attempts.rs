@@ -36,6 +36,7 @@ pub enum Server {
     Engine,
 }
 
+#[cfg(test)]
 impl Server {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Loopback, Self::Exfil, Self::Metadata, Self::Engine];

@@ -166,9 +166,6 @@ impl Decoy {
         command.env("XDG_STATE_HOME", self.state());
         command.env("XDG_CACHE_HOME", self.root.join("cache"));
         command.env("XDG_RUNTIME_DIR", self.runtime());
-        if let Some(place) = std::env::var_os("TMPDIR") {
-            command.env("TMPDIR", place);
-        }
         command.current_dir(self.project());
     }
 

@@ -56,7 +56,8 @@ pub struct Played {
     pub outcomes: Vec<Outcome>,
     /// Most processes of the fork bomb at once.
     pub bomb: usize,
-    /// From the agent's start to its end, in milliseconds.
+    /// From the agent's start to its end without the time that the demo took to count the fork
+    /// bomb, in milliseconds.
     pub elapsed_ms: u64,
     /// What was said on standard error.
     pub words: String,
@@ -83,7 +84,7 @@ pub fn play(kind: Kind, root: PathBuf, interrupts: &Interrupts) -> Result<Played
     let begun = clock::now();
     let mut agent = Agent::start(kind, command).map_err(failed("start the agent"))?;
     let watched = agent.watch(&decoy, interrupts);
-    let elapsed_ms = clock::now().elapsed_ms(&begun);
+    let elapsed_ms = clock::now().elapsed_ms(&begun).saturating_sub(agent.counting_ms);
     let lives_on = lives_on(&decoy.token);
     agent.finish();
     let (output, words) = agent.said();
@@ -136,6 +137,7 @@ struct Agent {
     out: Arc<Mutex<Vec<u8>>>,
     err: Arc<Mutex<Vec<u8>>>,
     bomb: usize,
+    counting_ms: u64,
 }
 
 impl Agent {
@@ -148,7 +150,7 @@ impl Agent {
             .spawn()?;
         let out = collect(child.stdout.take());
         let err = collect(child.stderr.take());
-        Ok(Self { kind, child, out, err, bomb: 0 })
+        Ok(Self { kind, child, out, err, bomb: 0, counting_ms: 0 })
     }
 
     /// Waits for the agent's end; on the way it counts the fork bomb.
@@ -164,7 +166,9 @@ impl Agent {
             }
             if !counted && contains(&self.out.lock().unwrap_or_else(PoisonError::into_inner), "count\n") {
                 counted = true;
+                let since = clock::now();
                 self.bomb = count_bomb(&decoy.token);
+                self.counting_ms = clock::now().elapsed_ms(&since);
                 if let Some(stdin) = &mut self.child.stdin {
                     // An agent that is gone by now needs no answer.
                     let _ = stdin.write_all(b"go\n");

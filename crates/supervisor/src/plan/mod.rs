@@ -6,6 +6,7 @@ mod hide;
 mod hold_watch;
 mod identity;
 mod protect;
+mod sockets;
 mod toolchains;
 
 use std::io;
@@ -108,11 +109,18 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     }
     workspace_mounts(compiled, setting, exec, &mut mounts)?;
     let protected = protect::plan(compiled, setting)?;
-    mounts.extend(base::git_settings(&protected.placeholders.ignore(&compiled.workspace.root)));
+    let git = base::git_settings(&protected.placeholders.ignore(&compiled.workspace.root));
+    let git_settings = !git.is_empty();
+    mounts.extend(git);
     mounts.extend(protected.mounts);
     let hidden = hide::find(compiled)?;
     mounts.extend(hidden.masks);
-    let environment = environment::build(compiled, setting, &who, &tools);
+    mounts.extend(sockets::masks(compiled, setting.mode));
+    let mut environment = environment::build(compiled, setting, &who, &tools);
+    if git_settings {
+        // A git that was not built for `/etc` must find it too.
+        environment.entry("GIT_CONFIG_SYSTEM".to_owned()).or_insert_with(|| "/etc/gitconfig".to_owned());
+    }
     Ok(Plan {
         boundary: Boundary {
             tier: Tier::Process,

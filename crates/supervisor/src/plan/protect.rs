@@ -1,4 +1,4 @@
-//! Protected paths of a direct workspace: existing ones are held read-only with every parent
+//! Protected paths of a direct workspace and of writable grants: existing ones are held read-only with every parent
 //! pinned, missing ones are held by placeholders that the end of the run removes.
 //!
 //! In `review` nothing needs holding: a change reaches the host only by `apply`, which holds back
@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
-use ringfence_model::boundary::{Mount, MountKind, WorkspaceMode};
+use ringfence_model::boundary::{Access, Mount, MountKind, WorkspaceMode};
 use ringfence_policy::{Compiled, PROTECTED};
 
 use super::{PlanError, Setting};
@@ -130,12 +130,27 @@ pub struct Protection {
     pub placeholders: Placeholders,
 }
 
-/// Plans the protection of the workspace.
+/// Plans the protection of everything that the agent may change in place: the workspace in mode
+/// `direct`, and every directory that is granted for writing.
 pub fn plan(compiled: &Compiled, setting: &Setting<'_>) -> Result<Protection, PlanError> {
-    if setting.mode != WorkspaceMode::Direct {
-        return Ok(Protection::default());
+    let mut protection = Protection::default();
+    let workspace = &compiled.workspace.root;
+    if setting.mode == WorkspaceMode::Direct {
+        protection.add(protect(workspace, compiled, setting)?);
     }
-    let root = &compiled.workspace.root;
+    for grant in &compiled.files {
+        if grant.access == Access::ReadWrite && grant.path.is_dir() {
+            protection.add(protect(&grant.path, compiled, setting)?);
+        }
+    }
+    Ok(protection)
+}
+
+fn protect(
+    root: &Path,
+    compiled: &Compiled,
+    setting: &Setting<'_>,
+) -> Result<Protection, PlanError> {
     let mut found = Found { root, pins: BTreeSet::new(), holds: BTreeSet::new(), missing: Vec::new() };
     for relative in &compiled.workspace.protected {
         let directory =
@@ -151,6 +166,13 @@ pub fn plan(compiled: &Compiled, setting: &Setting<'_>) -> Result<Protection, Pl
         }
     }
     Ok(found.finish())
+}
+
+impl Protection {
+    fn add(&mut self, other: Self) {
+        self.mounts.extend(other.mounts);
+        self.placeholders.entries.extend(other.placeholders.entries);
+    }
 }
 
 struct Found<'a> {

@@ -121,6 +121,8 @@ pub struct Owner<'a> {
     looked_at_ms: u64,
     kill_at_ms: Option<u64>,
     gateway_gone: bool,
+    /// Init has hung up: only its process descriptor says anything more.
+    life_gone: bool,
 }
 
 /// What a poll told about, in the order of the descriptors.
@@ -196,6 +198,7 @@ impl<'a> Owner<'a> {
             looked_at_ms: elapsed,
             kill_at_ms: None,
             gateway_gone: false,
+            life_gone: false,
         })
     }
 
@@ -245,7 +248,9 @@ impl<'a> Owner<'a> {
     /// Waits for the next event or deadline.
     fn wait(&self) -> (Vec<Token>, Vec<PollFlags>) {
         let mut watched: Vec<(Token, PollFd<'_>)> = Vec::with_capacity(16);
-        watched.push((Token::Life, PollFd::new(&self.sandbox.life, PollFlags::IN)));
+        if !self.life_gone {
+            watched.push((Token::Life, PollFd::new(&self.sandbox.life, PollFlags::IN)));
+        }
         if !self.gateway_gone {
             watched.push((Token::Link, PollFd::new(&self.link, PollFlags::IN)));
         }

@@ -5,8 +5,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a broken fixture stops the test and says why; a skipped test says so"
+    reason = "a broken fixture stops the test and says why"
 )]
 
 pub mod dns;

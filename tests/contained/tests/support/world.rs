@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -312,7 +313,8 @@ pub fn skip(what: &str, why: &str) {
         std::env::var_os("RINGFENCE_NO_SKIPS").is_none(),
         "{what} must not be skipped here: {why}"
     );
-    eprintln!("SKIPPED {what}: {why}");
+    // Not `eprintln!`: what it says is hidden when a test passes.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {what}: {why}");
 }
 
 /// Waits until `done` is true.

@@ -18,6 +18,7 @@ impl Owner<'_> {
         let Ok((bytes, descriptors)) = fdpass::try_receive(self.sandbox.life.as_fd()) else { return };
         let Ok(message) = serde_json::from_slice::<FromInside>(&bytes) else {
             // The line is closed when init is gone; its process descriptor tells the rest.
+            self.life_gone = true;
             self.end_sandbox();
             return;
         };
