@@ -13,20 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-const NOW: Now = Now {
-    unix_s: 1_800_000_000,
-    elapsed_ms: 1000,
-};
+const NOW: Now = Now { unix_s: 1_800_000_000, elapsed_ms: 1000 };
 const ROUNDS: usize = 20_000;
 
 struct PlainHost;
 
 impl Host for PlainHost {
     fn resolve(&self, path: &Path) -> Result<Found, Unresolved> {
-        Ok(Found {
-            path: path.to_owned(),
-            kind: FoundKind::Directory,
-        })
+        Ok(Found { path: path.to_owned(), kind: FoundKind::Directory })
     }
 }
 
@@ -92,15 +86,13 @@ fn main() {
         let start = Instant::now();
         let own = Authority::new(Arc::clone(&compiled), 1);
         let made = start.elapsed().as_secs_f64() * 1e6;
-        let requests: Vec<_> = (0..count / 2)
-            .map(|at| connect(&format!("h{at}.example.com")))
-            .collect();
+        let requests: Vec<_> =
+            (0..count / 2).map(|at| connect(&format!("h{at}.example.com"))).collect();
         let start = Instant::now();
         assert!(own.decide(&requests[0], NOW).verdict.is_allow());
         let first = start.elapsed().as_secs_f64() * 1e6;
-        let table: HashMap<String, u16> = (0..count)
-            .map(|at| (format!("h{at}.example.com"), 443))
-            .collect();
+        let table: HashMap<String, u16> =
+            (0..count).map(|at| (format!("h{at}.example.com"), 443)).collect();
         let (bare, _) = measure(ROUNDS, |_| {
             std::hint::black_box(table.get(std::hint::black_box("h3.example.com")));
         });

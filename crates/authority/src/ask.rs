@@ -58,14 +58,9 @@ impl Vocabulary {
         let entity = self.resource(policy, request)?;
         let id = EntityId::new(request.action.name());
         let action = EntityUid::from_type_name_and_id(self.action.clone(), id);
-        let question = Question::new(
-            self.run.clone(),
-            action,
-            entity.uid(),
-            context(request, now)?,
-            None,
-        )
-        .map_err(AuthorityError::engine)?;
+        let question =
+            Question::new(self.run.clone(), action, entity.uid(), context(request, now)?, None)
+                .map_err(AuthorityError::engine)?;
         let entities = Entities::from_entities([entity], None).map_err(AuthorityError::engine)?;
         Ok((question, entities))
     }
@@ -82,9 +77,7 @@ impl Vocabulary {
             }
             (Resource::Port(port), Action::Publish) => plain(&self.port, port.to_string()),
             (Resource::Variable(name), Action::Environment) => plain(&self.variable, name.clone()),
-            _ => Err(AuthorityError::Shape {
-                action: request.action,
-            }),
+            _ => Err(AuthorityError::Shape { action: request.action }),
         }
     }
 
@@ -111,11 +104,7 @@ impl Vocabulary {
         if let Some(claimed) = &endpoint.claimed {
             put("claimed", text(claimed.as_str()));
         }
-        let via = if endpoint.name.is_some() {
-            "name"
-        } else {
-            "address"
-        };
+        let via = if endpoint.name.is_some() { "name" } else { "address" };
         put("via", text(via));
         let mut class = "unknown".to_owned();
         if let Some(address) = endpoint.address {

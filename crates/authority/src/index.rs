@@ -95,10 +95,7 @@ impl Index {
             }
             RuleAt::Pass(i) => {
                 if let Some(rule) = policy.pass.get(i) {
-                    self.variables
-                        .entry(rule.name.clone())
-                        .or_default()
-                        .push(at);
+                    self.variables.entry(rule.name.clone()).or_default().push(at);
                 }
             }
             RuleAt::NameMismatch => self.name_mismatch.push(at),
@@ -108,16 +105,10 @@ impl Index {
     fn add_network(&mut self, target: &Target, effect: Effect, at: u32) {
         match target {
             Target::Name(HostPattern::Exact(name)) => {
-                self.exact
-                    .entry(name.as_str().to_owned())
-                    .or_default()
-                    .push(at);
+                self.exact.entry(name.as_str().to_owned()).or_default().push(at);
             }
             Target::Name(HostPattern::Below(name)) => {
-                self.below
-                    .entry(name.as_str().to_owned())
-                    .or_default()
-                    .push(at);
+                self.below.entry(name.as_str().to_owned()).or_default().push(at);
             }
             Target::Address(cidr) => {
                 if cidr.is_everything() && effect == Effect::Forbid {
@@ -156,10 +147,9 @@ impl Index {
 
     fn port_fits(&self, policy: &Compiled, at: u32, port: u16) -> bool {
         match self.rules.get(at as usize) {
-            Some(RuleAt::Network(i)) => policy
-                .network
-                .get(*i)
-                .is_none_or(|rule| rule.destination.ports.contains(port)),
+            Some(RuleAt::Network(i)) => {
+                policy.network.get(*i).is_none_or(|rule| rule.destination.ports.contains(port))
+            }
             _ => true,
         }
     }
@@ -194,11 +184,7 @@ impl Index {
     }
 
     fn address(&self, address: IpAddr, found: &mut Positions) {
-        let prefixes = if address.is_ipv4() {
-            &self.prefixes_v4
-        } else {
-            &self.prefixes_v6
-        };
+        let prefixes = if address.is_ipv4() { &self.prefixes_v4 } else { &self.prefixes_v6 };
         for prefix in prefixes {
             let key = (network_of(address, *prefix), *prefix);
             found.extend(self.ranges.get(&key).into_iter().flatten());

@@ -33,10 +33,7 @@ pub struct Now {
 
 impl Now {
     /// Before every end.
-    const EARLIEST: Self = Self {
-        unix_s: i64::MIN,
-        elapsed_ms: 0,
-    };
+    const EARLIEST: Self = Self { unix_s: i64::MIN, elapsed_ms: 0 };
 }
 
 /// Why no decision could be made; it becomes a denial.
@@ -151,11 +148,7 @@ impl Authority {
             Answer::Deny => {
                 let rules = self.references(&rules)?;
                 let mismatch = rules.iter().all(|rule| rule.id == NAME_MISMATCH);
-                let reason = if mismatch {
-                    Reason::NameMismatch
-                } else {
-                    Reason::Forbidden
-                };
+                let reason = if mismatch { Reason::NameMismatch } else { Reason::Forbidden };
                 Ok(self.denial(reason, rules))
             }
         }
@@ -192,10 +185,8 @@ impl Authority {
             {
                 let mut unresolved = endpoint.clone();
                 unresolved.address = None;
-                let unresolved = Request {
-                    resource: Resource::Endpoint(unresolved),
-                    ..request.clone()
-                };
+                let unresolved =
+                    Request { resource: Resource::Endpoint(unresolved), ..request.clone() };
                 let response = self.ask(&unresolved, now, set)?;
                 if response.decision() == Answer::Allow {
                     let class = classify(address);
@@ -285,8 +276,7 @@ impl Authority {
         }
         let mut set = PolicySet::new();
         for at in candidates {
-            set.add(self.policy_of(&mut prepared, *at)?)
-                .map_err(AuthorityError::engine)?;
+            set.add(self.policy_of(&mut prepared, *at)?).map_err(AuthorityError::engine)?;
         }
         let set = Arc::new(set);
         if prepared.sets.len() < PREPARED_SETS {

@@ -45,17 +45,13 @@ pass = ["TOKEN"]
     let text = policy(body).cedar();
     let (schema, _) = cedar_policy::Schema::from_cedarschema_str(ringfence_policy::cedar::schema())
         .unwrap_or_else(|error| panic!("{error:?}"));
-    let set: cedar_policy::PolicySet = text
-        .parse()
-        .unwrap_or_else(|error| panic!("{error:?}\n{text}"));
+    let set: cedar_policy::PolicySet =
+        text.parse().unwrap_or_else(|error| panic!("{error:?}\n{text}"));
     let rules = policy(body).rules().len();
     assert_eq!(set.policies().count(), rules);
     let result =
         cedar_policy::Validator::new(schema).validate(&set, cedar_policy::ValidationMode::Strict);
-    let errors: Vec<_> = result
-        .validation_errors()
-        .map(ToString::to_string)
-        .collect();
+    let errors: Vec<_> = result.validation_errors().map(ToString::to_string).collect();
     assert!(errors.is_empty(), "{errors:#?}");
     for policy in set.policies() {
         assert!(policy.annotation("id").is_some() && policy.annotation("source").is_some());
@@ -72,10 +68,7 @@ fn pb1_n04_the_empty_policy_denies_everything() {
             connect("", "", "93.184.216.34", 443),
             connect("", "", "127.0.0.1", 80),
             connect("host.ringfence", "", "127.0.0.1", 80),
-            ask(
-                Action::Resolve,
-                Resource::Endpoint(endpoint("a.example", "", "", 443)),
-            ),
+            ask(Action::Resolve, Resource::Endpoint(endpoint("a.example", "", "", 443))),
             ask(Action::Read, Resource::Path("/home/ann/.ssh/id_rsa".into())),
             ask(Action::Write, Resource::Path("/etc/passwd".into())),
             ask(Action::Publish, Resource::Port(80)),
@@ -90,15 +83,9 @@ fn pb1_n04_the_empty_policy_denies_everything() {
 #[test]
 fn n08_names_and_ports_are_exact() {
     let own = authority("[network]\nallow = [\"github.example\", \"*.b.example:8000-8010\"]");
-    let verdict = |name: &str, port: u16| {
-        own.decide(&connect(name, "", "93.184.216.34", port), NOW)
-            .verdict
-    };
-    for (name, port) in [
-        ("github.example", 443),
-        ("x.b.example", 8000),
-        ("x.y.b.example", 8010),
-    ] {
+    let verdict =
+        |name: &str, port: u16| own.decide(&connect(name, "", "93.184.216.34", port), NOW).verdict;
+    for (name, port) in [("github.example", 443), ("x.b.example", 8000), ("x.y.b.example", 8010)] {
         assert_eq!(verdict(name, port), Verdict::Allow, "{name}:{port}");
     }
     for (name, port) in [
@@ -112,12 +99,8 @@ fn n08_names_and_ports_are_exact() {
     ] {
         assert_eq!(verdict(name, port), Verdict::Deny, "{name}:{port}");
     }
-    let resolve = |name: &str| {
-        ask(
-            Action::Resolve,
-            Resource::Endpoint(endpoint(name, "", "", 443)),
-        )
-    };
+    let resolve =
+        |name: &str| ask(Action::Resolve, Resource::Endpoint(endpoint(name, "", "", 443)));
     assert_eq!(reason(&own, &resolve("github.example")), Reason::Permitted);
     assert_eq!(reason(&own, &resolve("evil.example")), Reason::NoRule);
 }
@@ -146,19 +129,9 @@ fn n10_n09_lm1_a_name_leads_to_public_places_unless_others_are_named() {
     assert_eq!(corp("10.1.2.3"), Reason::Permitted);
     assert_eq!(corp("::ffff:10.1.2.3"), Reason::Permitted);
     assert_eq!(corp("93.184.216.34"), Reason::Permitted);
-    assert_eq!(
-        corp("10.2.0.1"),
-        Reason::UnnamedAddress {
-            class: AddressClass::Private
-        }
-    );
+    assert_eq!(corp("10.2.0.1"), Reason::UnnamedAddress { class: AddressClass::Private });
     // A wide range never opens a metadata address.
-    assert_eq!(
-        corp("169.254.169.254"),
-        Reason::UnnamedAddress {
-            class: AddressClass::Metadata
-        }
-    );
+    assert_eq!(corp("169.254.169.254"), Reason::UnnamedAddress { class: AddressClass::Metadata });
     assert_eq!(corp("169.254.1.1"), Reason::Permitted);
     // Where an upstream proxy resolves there is no address to judge.
     assert_eq!(corp(""), Reason::Permitted);
@@ -170,38 +143,14 @@ fn n01_addresses_are_named_as_addresses() {
     let own = authority(
         "[network]\nallow = [\"a.example\", \"10.0.0.0/24:5432\", \"host.ringfence:8080\"]",
     );
-    assert_eq!(
-        reason(&own, &connect("", "", "10.0.0.5", 5432)),
-        Reason::Permitted
-    );
-    assert_eq!(
-        reason(&own, &connect("", "", "::ffff:10.0.0.5", 5432)),
-        Reason::Permitted
-    );
-    assert_eq!(
-        reason(&own, &connect("", "", "10.0.1.5", 5432)),
-        Reason::NoRule
-    );
-    assert_eq!(
-        reason(&own, &connect("", "", "64:ff9b::a00:5", 5432)),
-        Reason::NoRule
-    );
-    assert_eq!(
-        reason(&own, &connect("", "a.example", "93.184.216.34", 443)),
-        Reason::NoRule
-    );
-    assert_eq!(
-        reason(&own, &connect("b.example", "", "10.0.0.5", 5432)),
-        Reason::NoRule
-    );
-    assert_eq!(
-        reason(&own, &connect("host.ringfence", "", "127.0.0.1", 8080)),
-        Reason::Permitted
-    );
-    assert_eq!(
-        reason(&own, &connect("host.ringfence", "", "127.0.0.1", 8081)),
-        Reason::NoRule
-    );
+    assert_eq!(reason(&own, &connect("", "", "10.0.0.5", 5432)), Reason::Permitted);
+    assert_eq!(reason(&own, &connect("", "", "::ffff:10.0.0.5", 5432)), Reason::Permitted);
+    assert_eq!(reason(&own, &connect("", "", "10.0.1.5", 5432)), Reason::NoRule);
+    assert_eq!(reason(&own, &connect("", "", "64:ff9b::a00:5", 5432)), Reason::NoRule);
+    assert_eq!(reason(&own, &connect("", "a.example", "93.184.216.34", 443)), Reason::NoRule);
+    assert_eq!(reason(&own, &connect("b.example", "", "10.0.0.5", 5432)), Reason::NoRule);
+    assert_eq!(reason(&own, &connect("host.ringfence", "", "127.0.0.1", 8080)), Reason::Permitted);
+    assert_eq!(reason(&own, &connect("host.ringfence", "", "127.0.0.1", 8081)), Reason::NoRule);
     let class = AddressClass::Private;
     assert_eq!(
         reason(&own, &connect("host.ringfence", "", "10.0.0.1", 8080)),
@@ -214,24 +163,15 @@ fn n01_addresses_are_named_as_addresses() {
 fn n11_names_that_differ_are_refused() {
     let own = authority("[network]\nallow = [\"a.example\", \"b.example\"]");
     assert_eq!(
-        reason(
-            &own,
-            &connect("a.example", "a.example", "93.184.216.34", 443)
-        ),
+        reason(&own, &connect("a.example", "a.example", "93.184.216.34", 443)),
         Reason::Permitted
     );
     assert_eq!(
-        reason(
-            &own,
-            &connect("a.example", "b.example", "93.184.216.34", 443)
-        ),
+        reason(&own, &connect("a.example", "b.example", "93.184.216.34", 443)),
         Reason::NameMismatch
     );
     assert_eq!(
-        reason(
-            &own,
-            &connect("c.example", "a.example", "93.184.216.34", 443)
-        ),
+        reason(&own, &connect("c.example", "a.example", "93.184.216.34", 443)),
         Reason::NameMismatch
     );
 }
@@ -265,24 +205,15 @@ fn pb2_f05_forbids_win() {
     );
     let decision = own.decide(&connect("evil.x.example", "", "", 80), NOW);
     assert_eq!(decision.rules[0].id, "project.network.deny.1");
-    assert_eq!(
-        decision.rules[0].source.to_string(),
-        "/code/p/ringfence.toml:4"
-    );
+    assert_eq!(decision.rules[0].source.to_string(), "/code/p/ringfence.toml:4");
 }
 
 /// A forbid of all addresses holds for an address that is not known.
 #[test]
 fn pb2_an_unknown_address_is_one_of_all() {
     let own = authority("[network]\nallow = [\"a.example\"]\ndeny = [\"0.0.0.0/0\"]");
-    assert_eq!(
-        reason(&own, &connect("a.example", "", "", 443)),
-        Reason::Forbidden
-    );
-    assert_eq!(
-        reason(&own, &connect("a.example", "", "2606:4700::1111", 443)),
-        Reason::Permitted
-    );
+    assert_eq!(reason(&own, &connect("a.example", "", "", 443)), Reason::Forbidden);
+    assert_eq!(reason(&own, &connect("a.example", "", "2606:4700::1111", 443)), Reason::Permitted);
 }
 
 /// PB4, F02: paths are judged by whole components, with write as the stronger word.
@@ -294,24 +225,14 @@ fn pb4_f02_paths_are_judged_by_components() {
     for path in ["/srv/data", "/srv/data/x/y", "/srv/out/x", "/code/p/src"] {
         assert_eq!(at(Action::Read, path), Reason::Permitted, "{path}");
     }
-    for path in [
-        "/srv",
-        "/srv/database",
-        "/srv/dat",
-        "/code/p2",
-        "/code",
-        "/",
-    ] {
+    for path in ["/srv", "/srv/database", "/srv/dat", "/code/p2", "/code", "/"] {
         assert_eq!(at(Action::Read, path), Reason::NoRule, "{path}");
     }
     assert_eq!(at(Action::Write, "/srv/data/x"), Reason::NoRule);
     assert_eq!(at(Action::Write, "/srv/out/x"), Reason::Permitted);
     use std::os::unix::ffi::OsStringExt as _;
     let odd = std::ffi::OsString::from_vec(b"/srv/data/\xff\"\\".to_vec());
-    assert_eq!(
-        reason(&own, &ask(Action::Read, Resource::Path(odd.into()))),
-        Reason::Permitted
-    );
+    assert_eq!(reason(&own, &ask(Action::Read, Resource::Path(odd.into()))), Reason::Permitted);
 }
 
 /// DX1: what lies below a grant and holds secrets is forbidden.
@@ -332,33 +253,18 @@ fn c08_c09_permits_end() {
     );
     let end = 1_800_057_600;
     let at = |name: &str, unix_s: i64, elapsed_ms: u64| -> Decision {
-        own.decide(
-            &connect(name, "", "93.184.216.34", 443),
-            Now { unix_s, elapsed_ms },
-        )
+        own.decide(&connect(name, "", "93.184.216.34", 443), Now { unix_s, elapsed_ms })
     };
     let two_hours = 7_200_000;
-    assert_eq!(
-        at("a.example", NOW.unix_s, 0).expires,
-        Some(NOW.unix_s + 7200)
-    );
+    assert_eq!(at("a.example", NOW.unix_s, 0).expires, Some(NOW.unix_s + 7200));
     assert_eq!(at("a.example", end - 10, 0).expires, Some(end));
-    assert_eq!(
-        at("a.example", NOW.unix_s, two_hours - 1).verdict,
-        Verdict::Allow
-    );
-    assert_eq!(
-        at("a.example", NOW.unix_s, two_hours).reason,
-        Reason::Expired
-    );
+    assert_eq!(at("a.example", NOW.unix_s, two_hours - 1).verdict, Verdict::Allow);
+    assert_eq!(at("a.example", NOW.unix_s, two_hours).reason, Reason::Expired);
     assert_eq!(at("a.example", end, 0).reason, Reason::Expired);
     // The wall clock was set back: the time since the start still counts.
     assert_eq!(at("a.example", 0, two_hours).reason, Reason::Expired);
     let expired = at("b.example", NOW.unix_s, u64::MAX);
-    assert_eq!(
-        (expired.verdict, expired.reason),
-        (Verdict::Deny, Reason::Expired)
-    );
+    assert_eq!((expired.verdict, expired.reason), (Verdict::Deny, Reason::Expired));
     assert_eq!(expired.rules[0].id, "project.network.allow.2");
     // A permit without an end makes the whole have none.
     assert_eq!(at("c.example", NOW.unix_s, 0).expires, None);
@@ -371,38 +277,22 @@ fn fh5_p20_senseless_questions_are_denied() {
     for request in [
         ask(Action::Read, Resource::Port(80)),
         ask(Action::Publish, Resource::Variable("X".to_owned())),
-        ask(
-            Action::Environment,
-            Resource::Endpoint(endpoint("a.example", "", "", 443)),
-        ),
+        ask(Action::Environment, Resource::Endpoint(endpoint("a.example", "", "", 443))),
         ask(Action::Connect, Resource::Path("/code/p".into())),
     ] {
         let decision = own.decide(&request, NOW);
         assert_eq!(decision.verdict, Verdict::Deny);
-        assert!(
-            matches!(decision.reason, Reason::Failed { .. }),
-            "{decision:?}"
-        );
+        assert!(matches!(decision.reason, Reason::Failed { .. }), "{decision:?}");
     }
 }
 
 #[test]
 fn ports_and_variables_are_named_one_by_one() {
     let own = authority("[network]\npublish = [\"8080:80\"]\n[environment]\npass = [\"TOKEN\"]");
-    assert_eq!(
-        reason(&own, &ask(Action::Publish, Resource::Port(80))),
-        Reason::Permitted
-    );
-    assert_eq!(
-        reason(&own, &ask(Action::Publish, Resource::Port(8080))),
-        Reason::NoRule
-    );
-    let variable = |name: &str| {
-        reason(
-            &own,
-            &ask(Action::Environment, Resource::Variable(name.to_owned())),
-        )
-    };
+    assert_eq!(reason(&own, &ask(Action::Publish, Resource::Port(80))), Reason::Permitted);
+    assert_eq!(reason(&own, &ask(Action::Publish, Resource::Port(8080))), Reason::NoRule);
+    let variable =
+        |name: &str| reason(&own, &ask(Action::Environment, Resource::Variable(name.to_owned())));
     assert_eq!(variable("TOKEN"), Reason::Permitted);
     assert_eq!(variable("token"), Reason::NoRule);
     assert_eq!(variable("TERM"), Reason::Permitted);

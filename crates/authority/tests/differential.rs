@@ -36,12 +36,7 @@ const DENIED: [&str; 8] = [
     "x.example.org",
     "64:ff9b::/96",
 ];
-const RANGES: [&str; 4] = [
-    "10.0.0.0/8",
-    "fd00::/16",
-    "169.254.0.0/16",
-    "192.168.1.0/24",
-];
+const RANGES: [&str; 4] = ["10.0.0.0/8", "fd00::/16", "169.254.0.0/16", "192.168.1.0/24"];
 const NAMES: [&str; 8] = [
     "",
     "a.example",
@@ -90,10 +85,7 @@ fn allow_text(entry: &Entry) -> String {
         host.starts_with(|c: char| c.is_ascii_digit() || c == '[') || host.starts_with("host.");
     let mut parts = vec![format!("host = \"{host}\"")];
     if !named && !ranges.is_empty() {
-        let all: Vec<_> = ranges
-            .iter()
-            .map(|at| format!("\"{}\"", RANGES[*at]))
-            .collect();
+        let all: Vec<_> = ranges.iter().map(|at| format!("\"{}\"", RANGES[*at])).collect();
         parts.push(format!("addresses = [{}]", all.join(", ")));
     }
     if let Some(minutes) = minutes {
@@ -138,12 +130,7 @@ fn definitions() -> impl Strategy<Value = String> {
 }
 
 fn requests() -> impl Strategy<Value = Request> {
-    let place = (
-        0..NAMES.len(),
-        0..NAMES.len(),
-        0..ADDRESSES.len(),
-        0..PORTS.len(),
-    );
+    let place = (0..NAMES.len(), 0..NAMES.len(), 0..ADDRESSES.len(), 0..PORTS.len());
     prop_oneof![
         6 => (place, any::<bool>()).prop_map(|((name, claimed, address, port), connect)| {
             let own = endpoint(NAMES[name], NAMES[claimed], ADDRESSES[address], PORTS[port]);
@@ -255,12 +242,7 @@ mod naive {
 
 fn comparable(decision: Decision) -> (bool, Vec<String>, Reason, Option<i64>) {
     let rules = decision.rules.iter().map(|rule| rule.id.clone()).collect();
-    (
-        decision.verdict.is_allow(),
-        rules,
-        decision.reason,
-        decision.expires,
-    )
+    (decision.verdict.is_allow(), rules, decision.reason, decision.expires)
 }
 
 proptest! {
@@ -294,10 +276,8 @@ fn the_printed_policy_has_every_rule() {
         "[network]\nallow = [\"a.example\"]\ndeny = [\"b.example\"]\n[files]\ndeny = [\".env\"]",
     );
     let set: cedar_policy::PolicySet = compiled.cedar().parse().unwrap();
-    let mut printed: Vec<_> = set
-        .policies()
-        .filter_map(|policy| policy.annotation("id").map(str::to_owned))
-        .collect();
+    let mut printed: Vec<_> =
+        set.policies().filter_map(|policy| policy.annotation("id").map(str::to_owned)).collect();
     let mut rules: Vec<_> = compiled
         .rules()
         .into_iter()

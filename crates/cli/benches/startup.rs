@@ -70,10 +70,7 @@ fn sides(place: &Place) -> Vec<Side> {
             outside(&format!("unshare -Urmpfn --mount-proc {PROGRAM}")),
         ),
         ("ringfence, default".to_owned(), contained(&[])),
-        (
-            "ringfence, direct".to_owned(),
-            contained(&["--workspace", "direct"]),
-        ),
+        ("ringfence, direct".to_owned(), contained(&["--workspace", "direct"])),
     ];
     let beside = std::env::var(BESIDE).unwrap_or_default();
     for entry in beside.split(';').filter(|entry| !entry.trim().is_empty()) {
@@ -101,7 +98,10 @@ fn report(sides: &[Side]) {
     let alone = median(&sides[0].rounds).as_secs_f64();
     let bare = median(&sides[1].rounds).as_secs_f64();
     println!("{ROUNDS} turns of {STARTS} starts of {PROGRAM}, milliseconds");
-    println!("{:28} {:>7} {:>7} {:>7} {:>9} {:>8}", "", "median", "min", "p90", "x alone", "x bare");
+    println!(
+        "{:28} {:>7} {:>7} {:>7} {:>9} {:>8}",
+        "", "median", "min", "p90", "x alone", "x bare"
+    );
     for side in sides {
         let middle = median(&side.rounds);
         println!(

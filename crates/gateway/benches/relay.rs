@@ -72,10 +72,7 @@ fn cpu_seconds(process: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("stat");
     let after_name = stat.rsplit(')').next().expect("fields");
     let ticks = after_name.split_ascii_whitespace().skip(11).take(2);
-    ticks
-        .map(|field| field.parse::<f64>().expect("ticks"))
-        .sum::<f64>()
-        / 100.0
+    ticks.map(|field| field.parse::<f64>().expect("ticks")).sum::<f64>() / 100.0
 }
 
 fn round(stream: TcpStream) {

@@ -71,9 +71,7 @@ async fn serve(gateway: &Rc<Gateway>, capture: &Capture, stream: TcpStream) {
             return;
         };
         let ask = request(Action::Connect, endpoint(own), Protocol::Unknown);
-        let reason = Reason::Malformed {
-            what: "dial to the capture port".to_owned(),
-        };
+        let reason = Reason::Malformed { what: "dial to the capture port".to_owned() };
         // Without a link the process is about to end.
         let _ = gateway.refuse(gateway.flow_id(), ask, reason).await;
         relay::reset_on_close(&stream);

@@ -21,11 +21,8 @@ use crate::filter;
 /// are what Landlock names, and links are followed to where they lead now and may lead later.
 const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
 /// Where the common resolver managers keep the real file.
-const RESOLVER_PLACES: [&str; 3] = [
-    "/run/systemd/resolve",
-    "/run/NetworkManager",
-    "/run/resolvconf",
-];
+const RESOLVER_PLACES: [&str; 3] =
+    ["/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf"];
 
 /// What holds after [`confine`].
 pub(crate) struct Confined {
@@ -37,31 +34,30 @@ pub(crate) struct Confined {
 /// Confines this process and says what holds. Must run while it has one thread.
 pub(crate) fn confine(config: &Config) -> Result<Confined, GatewayError> {
     close_foreign(config)?;
-    rustix::process::setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )
-    .map_err(starting("forbid core dumps"))?;
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .map_err(starting("forbid core dumps"))?;
     raise_descriptors()?;
     let flows = flows_that_fit();
     drop_privileges(config.drop_to)?;
+    // A change of ids clears it (prctl(2), PR_SET_PDEATHSIG): without this, a gateway that root
+    // started and that no longer listens to its link would outlive the supervisor.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(starting("tie its life to the supervisor's"))?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(starting("make itself unreadable to others"))?;
     rustix::thread::set_no_new_privs(true).map_err(starting("set no_new_privs"))?;
     let abi = landlock()?;
     let arch = Arch::NATIVE;
-    let program = filter::program(arch).map_err(|error| GatewayError::Seccomp {
-        what: error.to_string(),
-    })?;
+    let program =
+        filter::program(arch).map_err(|error| GatewayError::Seccomp { what: error.to_string() })?;
     ringfence_sys::seccomp::install(&program, false)
         .map_err(starting("install its seccomp filter"))?;
     let controls = vec![
         Control::enforced(
             "gateway.landlock",
-            format!("ABI {abi}: read the resolver's files, nothing else"),
+            format!(
+                "ABI {abi}: read files below the directories of the resolver's files (/etc), nothing else"
+            ),
         ),
         Control::enforced(
             "gateway.seccomp",
@@ -96,19 +92,14 @@ fn raise_descriptors() -> Result<(), GatewayError> {
     let wanted = crate::limits::FLOWS as u64 * crate::limits::DESCRIPTORS_PER_FLOW
         + crate::limits::DESCRIPTORS_RESERVED;
     let current = now.maximum.map_or(wanted, |hard| hard.min(wanted));
-    let limit = Rlimit {
-        current: Some(current),
-        maximum: Some(current),
-    };
+    let limit = Rlimit { current: Some(current), maximum: Some(current) };
     rustix::process::setrlimit(Resource::Nofile, limit)
         .map_err(starting("set its descriptor limit"))
 }
 
 fn flows_that_fit() -> usize {
     use crate::limits::{DESCRIPTORS_PER_FLOW, DESCRIPTORS_RESERVED, FLOWS};
-    let limit = rustix::process::getrlimit(Resource::Nofile)
-        .current
-        .unwrap_or(u64::MAX);
+    let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let fit = limit.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_FLOW;
     usize::try_from(fit).unwrap_or(FLOWS).min(FLOWS)
 }
@@ -173,9 +164,7 @@ fn resolver_directories() -> Vec<PathBuf> {
             let near = real.starts_with("/etc")
                 || real.starts_with("/run")
                 || real.starts_with("/usr/lib/systemd");
-            let place = real
-                .parent()
-                .filter(|parent| near && parent.components().count() > 2);
+            let place = real.parent().filter(|parent| near && parent.components().count() > 2);
             places.push(place.map_or_else(|| real.clone(), Path::to_owned));
         }
     }

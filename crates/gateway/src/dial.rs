@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gateway::Gateway;
 use crate::http::head::Claim;
-use crate::limits::{DIAL, STAGGER};
+use crate::limits::{DIAL, DIALS_AT_ONCE, STAGGER};
 use crate::proxy::{Proxy, tunnel};
 
 /// What is to be dialled.
@@ -42,14 +42,8 @@ impl Ask {
     pub(crate) fn request(&self, address: Option<IpAddr>) -> Request {
         Request {
             action: Action::Connect,
-            resource: Resource::Endpoint(Endpoint {
-                address,
-                ..self.endpoint.clone()
-            }),
-            context: Context {
-                protocol: self.protocol,
-                again: false,
-            },
+            resource: Resource::Endpoint(Endpoint { address, ..self.endpoint.clone() }),
+            context: Context { protocol: self.protocol, again: false },
         }
     }
 }
@@ -65,7 +59,7 @@ pub(crate) async fn direct(
     let mut more = true;
     let (mut denied, mut failed) = (None, None);
     loop {
-        if more {
+        if more && attempts.len() < DIALS_AT_ONCE {
             match rest.next() {
                 None => more = false,
                 Some(address) => {
@@ -74,17 +68,11 @@ pub(crate) async fn direct(
                         denied = Some(decision);
                         continue;
                     }
-                    let (to, generation) = (
-                        SocketAddr::new(address, ask.endpoint.port),
-                        decision.generation,
-                    );
+                    let (to, generation) =
+                        (SocketAddr::new(address, ask.endpoint.port), decision.generation);
                     attempts.spawn_local(async move {
                         let dialled = timeout(DIAL, TcpStream::connect(to)).await;
-                        (
-                            address,
-                            generation,
-                            dialled.unwrap_or_else(|late| Err(late.into())),
-                        )
+                        (address, generation, dialled.unwrap_or_else(|late| Err(late.into())))
                     });
                 }
             }
@@ -100,7 +88,7 @@ pub(crate) async fn direct(
                 }
                 Err(error) => failed = Some(error.to_string()),
             },
-            () = sleep_until(stagger), if more => {}
+            () = sleep_until(stagger), if more && attempts.len() < DIALS_AT_ONCE => {}
             else => break,
         }
     }
@@ -117,9 +105,7 @@ pub(crate) async fn through(
     ask: &Ask,
     proxy: &Proxy,
 ) -> Result<Dialled, DialError> {
-    let decision = gateway
-        .ask(ask.flow, ask.request(ask.endpoint.address))
-        .await;
+    let decision = gateway.ask(ask.flow, ask.request(ask.endpoint.address)).await;
     if !decision.verdict.is_allow() {
         return Err(DialError::Denied(decision));
     }

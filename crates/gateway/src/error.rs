@@ -51,8 +51,5 @@ pub enum GatewayError {
 
 /// Names the step that failed.
 pub(crate) fn starting<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> GatewayError {
-    move |error| GatewayError::Start {
-        what,
-        source: error.into(),
-    }
+    move |error| GatewayError::Start { what, source: error.into() }
 }

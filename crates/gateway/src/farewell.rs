@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::first::{First, classify};
+use crate::first::{First, awaits_words, classify};
 use crate::limits::{
     DENIED_FIRST_BYTE, FAREWELL, FAREWELL_BYTES, FIRST_BYTE, HEAD_BYTES, WHOLE_HEAD,
 };
@@ -73,18 +73,14 @@ pub(crate) async fn say(
     endpoint: &Endpoint,
     decision: &Decision,
 ) {
-    let wait = if matches!(endpoint.port, 80 | 443) {
-        FIRST_BYTE
-    } else {
-        DENIED_FIRST_BYTE
-    };
+    let wait = if matches!(endpoint.port, 80 | 443) { FIRST_BYTE } else { DENIED_FIRST_BYTE };
     if head.is_empty() {
         // A client that goes away or stays silent gets a reset.
         let _ = timeout(wait, relay::read_some(client, &mut head, HEAD_BYTES)).await;
     }
     // Whole heads first: some clients drop an answer that comes while they are speaking.
     let whole = async {
-        while !head.is_empty() && matches!(classify(&head), Ok(None)) {
+        while awaits_words(&head) && matches!(classify(&head), Ok(None)) {
             match relay::read_some(client, &mut head, HEAD_BYTES).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
@@ -158,10 +154,7 @@ mod tests {
                 && head.contains(&format!("Content-Length: {}", body.len()))
         );
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(
-            (body["host"].as_str(), body["port"].as_u64()),
-            (Some("a.example"), Some(80))
-        );
+        assert_eq!((body["host"].as_str(), body["port"].as_u64()), (Some("a.example"), Some(80)));
         assert_eq!(body["rule"], "project.network.deny.0");
         assert!(body["how"].is_null());
         decision.reason = Reason::NoRule;

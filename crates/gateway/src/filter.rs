@@ -99,11 +99,7 @@ const EPERM: u32 = 1;
 const EAFNOSUPPORT: u32 = 97;
 
 fn number(arch: Arch, name: &str) -> Option<u32> {
-    SYSCALLS
-        .iter()
-        .find(|call| call.name == name)
-        .and_then(|call| arch.number(call))
-        .map(u32::from)
+    SYSCALLS.iter().find(|call| call.name == name).and_then(|call| arch.number(call)).map(u32::from)
 }
 
 /// The filter for `arch`.
@@ -149,11 +145,7 @@ pub fn program(arch: Arch) -> Result<Program, ProgramError> {
 
 fn read_only(code: &mut Assembler, allow: Label, deny: Label) {
     code.load(argument(2));
-    code.any_set(
-        O_WRONLY_O_RDWR | O_CREAT_EXCL_TRUNC | O_TMPFILE_BIT,
-        deny,
-        allow,
-    );
+    code.any_set(O_WRONLY_O_RDWR | O_CREAT_EXCL_TRUNC | O_TMPFILE_BIT, deny, allow);
 }
 
 fn inet_only(code: &mut Assembler, allow: Label, deny: Label) {
@@ -190,12 +182,7 @@ mod tests {
     fn verdict(name: &str, args: [u64; 6]) -> u32 {
         let arch = Arch::NATIVE;
         let nr = number(arch, name).unwrap();
-        let data = SeccompData {
-            nr,
-            arch: arch.audit(),
-            instruction_pointer: 0,
-            args,
-        };
+        let data = SeccompData { nr, arch: arch.audit(), instruction_pointer: 0, args };
         run(&program(arch).unwrap(), &data).unwrap()
     }
 
@@ -268,15 +255,9 @@ mod tests {
         assert_eq!(verdict("socket", [10, 2, 0, 0, 0, 0]), ALLOW);
         assert_eq!(verdict("socket", [2, 3, 0, 0, 0, 0]), ERRNO | EPERM);
         for family in [1u64, 16, 17, 38, 40] {
-            assert_eq!(
-                verdict("socket", [family, 1, 0, 0, 0, 0]),
-                ERRNO | EAFNOSUPPORT
-            );
+            assert_eq!(verdict("socket", [family, 1, 0, 0, 0, 0]), ERRNO | EAFNOSUPPORT);
         }
         assert_eq!(verdict("mprotect", [0, 0, 5, 0, 0, 0]), ERRNO | EPERM);
-        assert_eq!(
-            verdict("ioctl", [0, 0x5412 | high, 0, 0, 0, 0]),
-            ERRNO | EPERM
-        );
+        assert_eq!(verdict("ioctl", [0, 0x5412 | high, 0, 0, 0, 0]), ERRNO | EPERM);
     }
 }

@@ -11,15 +11,14 @@ use std::rc::Rc;
 
 use ringfence_model::decision::{Decision, Reason};
 use ringfence_model::host::HostName;
-use ringfence_model::link::FromGateway;
 use ringfence_model::request::{Action, Context, Endpoint, Protocol, Request, Resource};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::dial::{self, Ask, DialError};
 use crate::farewell;
 use crate::first::{self, First, classify};
-use crate::gateway::Gateway;
+use crate::gateway::{Counts, Gateway};
 use crate::limits::{FIRST_BYTE, HEAD_BYTES, WHOLE_HEAD};
 use crate::names::Lookup;
 use crate::relay;
@@ -49,10 +48,8 @@ struct Flow {
     head: Vec<u8>,
     endpoint: Endpoint,
     protocol: Protocol,
-    started: Instant,
     allowed: bool,
-    sent: Cell<u64>,
-    received: Cell<u64>,
+    counts: Rc<Counts>,
 }
 
 /// Serves one connection that was made inside to `destination`.
@@ -65,10 +62,8 @@ pub(crate) async fn captured(gateway: Rc<Gateway>, client: TcpStream, destinatio
         head: Vec::new(),
         endpoint: endpoint(destination),
         protocol: Protocol::Unknown,
-        started: Instant::now(),
         allowed: false,
-        sent: Cell::new(0),
-        received: Cell::new(0),
+        counts: Counts::new(),
     };
     let end = flow.run().await;
     flow.finish(end).await;
@@ -77,25 +72,13 @@ pub(crate) async fn captured(gateway: Rc<Gateway>, client: TcpStream, destinatio
 /// The endpoint that stands for a dialled address before anything is known of it.
 pub(crate) fn endpoint(destination: SocketAddr) -> Endpoint {
     let address = Some(destination.ip().to_canonical());
-    Endpoint {
-        name: None,
-        claimed: None,
-        address,
-        port: destination.port(),
-    }
+    Endpoint { name: None, claimed: None, address, port: destination.port() }
 }
 
 /// A question about an endpoint.
 pub(crate) fn request(action: Action, endpoint: Endpoint, protocol: Protocol) -> Request {
-    let context = Context {
-        protocol,
-        again: false,
-    };
-    Request {
-        action,
-        resource: Resource::Endpoint(endpoint),
-        context,
-    }
+    let context = Context { protocol, again: false };
+    Request { action, resource: Resource::Endpoint(endpoint), context }
 }
 
 impl Flow {
@@ -112,9 +95,7 @@ impl Flow {
             }
         }
         let gateway = Rc::clone(&self.gateway);
-        let proxy = gateway
-            .proxies
-            .route(name.as_ref(), self.endpoint.address, self.endpoint.port);
+        let proxy = gateway.proxies.route(name.as_ref(), self.endpoint.address, self.endpoint.port);
         let own = self.endpoint.address;
         let find = async {
             match &name {
@@ -123,11 +104,7 @@ impl Flow {
                     std::net::Ipv4Addr::LOCALHOST.into(),
                     std::net::Ipv6Addr::LOCALHOST.into(),
                 ]),
-                Some(name) => gateway
-                    .resolver
-                    .look_up(name)
-                    .await
-                    .map(|found| found.to_vec()),
+                Some(name) => gateway.resolver.look_up(name).await.map(|found| found.to_vec()),
                 None => Ok(own.into_iter().collect()),
             }
         };
@@ -138,16 +115,9 @@ impl Flow {
         } else {
             (None, find.await)
         };
-        let candidates = candidates.map_err(|error| {
-            Stop::Refused(Reason::Unreachable {
-                what: error.to_string(),
-            })
-        })?;
-        let ask = Ask {
-            flow: self.id,
-            endpoint: self.endpoint.clone(),
-            protocol: self.protocol,
-        };
+        let candidates = candidates
+            .map_err(|error| Stop::Refused(Reason::Unreachable { what: error.to_string() }))?;
+        let ask = Ask { flow: self.id, endpoint: self.endpoint.clone(), protocol: self.protocol };
         let dialled = match proxy {
             Some(proxy) => dial::through(&gateway, &ask, proxy).await,
             None => dial::direct(&gateway, &ask, &candidates).await,
@@ -205,6 +175,9 @@ impl Flow {
             First::Opaque => Ok(None),
         };
         self.endpoint.claimed = claimed.map_err(Stop::Refused)?;
+        if first.hides_a_name() {
+            self.gateway.note_hidden_name(&self.endpoint).await;
+        }
         Ok(first)
     }
 
@@ -215,7 +188,8 @@ impl Flow {
         first: Option<First>,
     ) -> Result<(), Stop> {
         let judged = request(Action::Connect, self.endpoint.clone(), self.protocol);
-        let mut registered = self.gateway.register(self.id, judged, generation);
+        let counts = Rc::clone(&self.counts);
+        let mut registered = self.gateway.register(self.id, judged, generation, &counts);
         let switch = relay::Switch::new();
         let half_closed = Cell::new(false);
         let then = match first {
@@ -231,8 +205,8 @@ impl Flow {
             head: &mut self.head,
             endpoint: &mut self.endpoint,
             protocol: &mut self.protocol,
-            sent: &self.sent,
-            received: &self.received,
+            sent: &counts.sent,
+            received: &counts.received,
             switch: &switch,
         };
         let both = async {
@@ -242,8 +216,9 @@ impl Flow {
                 end
             };
             let down = async {
-                let end = relay::pump(server, &self.client, &self.received, Some(&switch)).await;
+                let end = relay::pump(server, &self.client, &counts.received, Some(&switch)).await;
                 half_closed.set(true);
+                switch.ended();
                 end.map_err(Stop::from)
             };
             tokio::try_join!(up, down).map(|_| ())
@@ -251,7 +226,7 @@ impl Flow {
         let end = tokio::select! {
             end = both => end,
             Ok(reason) = &mut registered.closed => Err(Stop::Failed(format!("no longer allowed: {reason}"))),
-            () = relay::idle(&self.sent, &self.received, &half_closed) => {
+            () = relay::idle(&counts.sent, &counts.received, &half_closed) => {
                 Err(Stop::Failed("idle for too long".to_owned()))
             }
         };
@@ -275,10 +250,7 @@ impl Flow {
                 // What was allowed and did not answer is an outcome, not a refusal.
                 let outcome = self.allowed && matches!(reason, Reason::Unreachable { .. });
                 let decision = if outcome {
-                    Some(Decision {
-                        reason,
-                        ..Decision::failed("")
-                    })
+                    Some(Decision { reason, ..Decision::failed("") })
                 } else {
                     self.gateway.refuse(self.id, ask, reason).await.ok()
                 };
@@ -290,19 +262,12 @@ impl Flow {
             }
         };
         if self.allowed {
-            let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let message = FromGateway::Closed {
-                flow: self.id,
-                sent: self.sent.get(),
-                received: self.received.get(),
-                duration_us: micros,
-                error,
-            };
+            let message = self.counts.closed(self.id, error);
             // Without a link the process is about to end.
             let _ = self.gateway.link.send(&message).await;
         }
         if let Some(decision) = decision {
-            if self.received.get() == 0 && self.sent.get() == 0 {
+            if self.counts.received.get() == 0 && self.counts.sent.get() == 0 {
                 farewell::say(&self.client, self.head, &self.endpoint, &decision).await;
             } else {
                 // In the middle of an exchange no words can be put in.
@@ -327,7 +292,14 @@ pub(crate) async fn read_first(
     client: &TcpStream,
     head: &mut Vec<u8>,
 ) -> Result<Result<First, first::Refusal>, Stop> {
-    let late = |_| Stop::Failed("the client did not speak in time".to_owned());
+    let late = |_| Stop::Failed("the client did not say in time what it wants".to_owned());
+    let gone = || Stop::Failed("the client closed before it said what it wants".to_owned());
+    if head.is_empty() {
+        let read = timeout(FIRST_BYTE, relay::read_some(client, head, HEAD_BYTES));
+        if read.await.map_err(late)?? == 0 {
+            return Err(gone());
+        }
+    }
     let whole = async {
         loop {
             match classify(head) {
@@ -335,24 +307,11 @@ pub(crate) async fn read_first(
                 Err(refusal) => return Ok(Err(refusal)),
                 Ok(None) => {}
             }
-            let wait = if head.is_empty() {
-                FIRST_BYTE
-            } else {
-                WHOLE_HEAD
-            };
             let room = (HEAD_BYTES + 1).saturating_sub(head.len());
-            if timeout(wait, relay::read_some(client, head, room))
-                .await
-                .map_err(late)??
-                == 0
-            {
-                return Err(Stop::Failed(
-                    "the client closed before it said what it wants".to_owned(),
-                ));
+            if relay::read_some(client, head, room).await? == 0 {
+                return first::at_end(head).map(Ok).ok_or_else(gone);
             }
         }
     };
-    timeout(FIRST_BYTE + WHOLE_HEAD, whole)
-        .await
-        .map_err(late)?
+    timeout(WHOLE_HEAD, whole).await.map_err(late)?
 }

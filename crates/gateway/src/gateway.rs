@@ -3,18 +3,19 @@
 //! Holds state only; it decides nothing.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 
 use ringfence_model::decision::{Decision, Reason, Verdict};
 use ringfence_model::link::FromGateway;
-use ringfence_model::request::{Context, Request};
+use ringfence_model::request::{Context, Endpoint, Request};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::dns::server::Reports;
-use crate::limits::{DECISION, REJUDGE};
+use crate::limits::{DECISION, HIDDEN_NAMES, REJUDGE};
 use crate::link::Link;
 use crate::names::Names;
 use crate::proxy::Proxies;
@@ -25,6 +26,33 @@ use crate::resolve::Resolver;
 struct Open {
     request: Request,
     close: oneshot::Sender<Reason>,
+    counts: Rc<Counts>,
+}
+
+/// What has passed on one connection.
+pub(crate) struct Counts {
+    /// Bytes from the sandbox.
+    pub(crate) sent: Cell<u64>,
+    /// Bytes to the sandbox.
+    pub(crate) received: Cell<u64>,
+    started: Instant,
+}
+
+impl Counts {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Self { sent: Cell::new(0), received: Cell::new(0), started: Instant::now() })
+    }
+
+    /// The record of a connection's end.
+    pub(crate) fn closed(&self, flow: u64, error: Option<String>) -> FromGateway {
+        FromGateway::Closed {
+            flow,
+            sent: self.sent.get(),
+            received: self.received.get(),
+            duration_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            error,
+        }
+    }
 }
 
 pub(crate) struct Gateway {
@@ -38,6 +66,7 @@ pub(crate) struct Gateway {
     count: Cell<usize>,
     next_flow: Cell<u64>,
     open: RefCell<HashMap<u64, Open>>,
+    hidden: RefCell<HashSet<String>>,
 }
 
 /// A place among the limited number of connections, given back when dropped.
@@ -82,6 +111,37 @@ impl Gateway {
             count: Cell::new(0),
             next_flow: Cell::new(0),
             open: RefCell::default(),
+            hidden: RefCell::default(),
+        }
+    }
+
+    /// Tells that only the outer name of a ClientHello could be judged: once for each destination.
+    pub(crate) async fn note_hidden_name(&self, endpoint: &Endpoint) {
+        let host = endpoint.to_string();
+        let is_new = {
+            let mut seen = self.hidden.borrow_mut();
+            seen.len() < HIDDEN_NAMES && seen.insert(host.clone())
+        };
+        if is_new {
+            let what = format!(
+                "a TLS connection to {host} carries encrypted_client_hello: a second name that cannot be seen, or what browsers always send in its place; only its outer name was judged"
+            );
+            // Without a link the process is about to end.
+            let _ = self.link.send(&FromGateway::Fault { what }).await;
+        }
+    }
+
+    /// Last words: what is open and what was only counted, as far as the supervisor takes it.
+    pub(crate) fn tell_rest(&self) {
+        for (flow, open) in self.open.borrow().iter() {
+            let error = Some("the run ended".to_owned());
+            if !self.link.offer(&open.counts.closed(*flow, error)) {
+                return;
+            }
+        }
+        if let Some(what) = self.reports.rest(&self.sandbox) {
+            // Nobody may be there to hear it.
+            let _ = self.link.offer(&FromGateway::Fault { what });
         }
     }
 
@@ -122,13 +182,7 @@ impl Gateway {
             generation: self.link.generation(),
             expires: None,
         };
-        self.link
-            .send(&FromGateway::Refused {
-                flow,
-                request,
-                decision: decision.clone(),
-            })
-            .await?;
+        self.link.send(&FromGateway::Refused { flow, request, decision: decision.clone() }).await?;
         Ok(decision)
     }
 
@@ -144,17 +198,16 @@ impl Gateway {
         flow: u64,
         request: Request,
         judged: u64,
+        counts: &Rc<Counts>,
     ) -> Registered {
         let (close, closed) = oneshot::channel();
-        self.open.borrow_mut().insert(flow, Open { request, close });
+        let counts = Rc::clone(counts);
+        let open = Open { request, close, counts };
+        self.open.borrow_mut().insert(flow, open);
         if judged < self.link.generation() {
             self.judge_again(flow);
         }
-        Registered {
-            gateway: Rc::clone(self),
-            flow,
-            closed,
-        }
+        Registered { gateway: Rc::clone(self), flow, closed }
     }
 
     /// Changes what an open connection is judged by.
@@ -173,18 +226,11 @@ impl Gateway {
     }
 
     fn judge_again(self: &Rc<Self>, flow: u64) {
-        let Some(mut request) = self
-            .open
-            .borrow()
-            .get(&flow)
-            .map(|open| open.request.clone())
+        let Some(mut request) = self.open.borrow().get(&flow).map(|open| open.request.clone())
         else {
             return;
         };
-        request.context = Context {
-            again: true,
-            ..request.context
-        };
+        request.context = Context { again: true, ..request.context };
         let gateway = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let decision = gateway.link.decide(flow, request, REJUDGE).await;

@@ -36,32 +36,21 @@ pub(crate) fn first(socket: BorrowedFd<'_>) -> Result<(Handoff, Sockets), Gatewa
     let handoff: Handoff =
         serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
     let count = descriptors.len();
-    let six: [OwnedFd; 6] = descriptors
-        .try_into()
-        .map_err(|_| wrong(format!("{count} descriptors instead of 6")))?;
+    let six: [OwnedFd; 6] =
+        descriptors.try_into().map_err(|_| wrong(format!("{count} descriptors instead of 6")))?;
     let [tcp4, tcp6, udp4, udp6, dns4, dns6] = six;
     let listener =
         |fd: OwnedFd, family| listener(fd, Some(family)).map_err(|error| wrong(error.to_string()));
     let datagram = |fd: OwnedFd, ipv6: bool| {
-        let family = if ipv6 {
-            AddressFamily::INET6
-        } else {
-            AddressFamily::INET
-        };
+        let family = if ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
         is_kind(&fd, Some(family), SocketType::DGRAM).map_err(|error| wrong(error.to_string()))?;
         ringfence_sys::pktinfo::enable(&fd, ipv6).map_err(|error| wrong(error.to_string()))?;
         Ok::<OwnedFd, GatewayError>(fd)
     };
     let sockets = Sockets {
-        capture: [
-            listener(tcp4, AddressFamily::INET)?,
-            listener(tcp6, AddressFamily::INET6)?,
-        ],
+        capture: [listener(tcp4, AddressFamily::INET)?, listener(tcp6, AddressFamily::INET6)?],
         dns_udp: [datagram(udp4, false)?, datagram(udp6, true)?],
-        dns_tcp: [
-            listener(dns4, AddressFamily::INET)?,
-            listener(dns6, AddressFamily::INET6)?,
-        ],
+        dns_tcp: [listener(dns4, AddressFamily::INET)?, listener(dns6, AddressFamily::INET6)?],
     };
     Ok((handoff, sockets))
 }
@@ -75,9 +64,7 @@ fn is_kind(fd: &OwnedFd, family: Option<AddressFamily>, kind: SocketType) -> io:
     if family_fits && sockopt::socket_type(fd)? == kind {
         Ok(())
     } else {
-        Err(io::Error::other(
-            "a descriptor is not the socket that was agreed",
-        ))
+        Err(io::Error::other("a descriptor is not the socket that was agreed"))
     }
 }
 
@@ -117,9 +104,8 @@ impl Init {
         let bytes = serde_json::to_vec(&ToInit::Want(Socket::Tcp4)).map_err(io::Error::other)?;
         let send = || fdpass::send(self.socket.as_fd(), &bytes, &[]);
         timeout(WANT, self.socket.async_io(Interest::WRITABLE, send)).await??;
-        let fd = timeout(WANT, receiver)
-            .await?
-            .map_err(|_| io::Error::other("init gave no socket"))?;
+        let fd =
+            timeout(WANT, receiver).await?.map_err(|_| io::Error::other("init gave no socket"))?;
         is_kind(&fd, Some(AddressFamily::INET), SocketType::STREAM)?;
         if sockopt::socket_acceptconn(&fd)? {
             return Err(io::Error::other("init gave a listener"));
@@ -157,9 +143,8 @@ impl Init {
                     if usize::from(count) == descriptors.len()
                         && descriptors.len() <= HANDOFF_DESCRIPTORS =>
                 {
-                    let listeners = descriptors
-                        .into_iter()
-                        .filter_map(|fd| listener(fd, None).ok());
+                    let listeners =
+                        descriptors.into_iter().filter_map(|fd| listener(fd, None).ok());
                     return Ok(listeners.collect());
                 }
                 Ok(FromInit::More(_)) | Err(_) => {}

@@ -37,6 +37,8 @@ pub const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 pub const IDLE_HALF_CLOSED: Duration = Duration::from_secs(10 * 60);
 /// How often idleness is looked at.
 pub const IDLE_TICK: Duration = Duration::from_secs(60);
+/// Destinations of which it is told that a ClientHello hid a second name.
+pub const HIDDEN_NAMES: usize = 256;
 /// Bytes moved in one go by copying.
 pub const COPY_BYTES: usize = 128 * 1024;
 /// Bytes after which one direction of a connection moves through a pipe instead of by copying.
@@ -88,6 +90,9 @@ pub const CONFIGURATION_TICK: Duration = Duration::from_secs(1);
 
 /// Wait before the next address of a name is tried beside the first (RFC 8305 section 5).
 pub const STAGGER: Duration = Duration::from_millis(250);
+/// Addresses of a name that are dialled at the same time: with the client's own socket no more
+/// descriptors than a connection that stands.
+pub const DIALS_AT_ONCE: usize = 4;
 /// Longest wait for one connection to be made.
 pub const DIAL: Duration = Duration::from_secs(30);
 /// Longest wait for an upstream proxy's answer to CONNECT.
@@ -100,5 +105,5 @@ pub const HANDOFF_DESCRIPTORS: usize = 16;
 pub const LISTENERS: usize = 1024;
 /// Wait for init to hand over a socket for a published connection.
 pub const WANT: Duration = Duration::from_secs(5);
-/// Pause after `accept` failed for want of descriptors or memory.
+/// Pause after `accept` or `recvmsg` failed for want of descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

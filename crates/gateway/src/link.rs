@@ -66,17 +66,8 @@ impl Link {
     /// Sends one message, waiting while the supervisor is behind.
     pub(crate) async fn send(&self, message: &FromGateway) -> io::Result<()> {
         let bytes = serde_json::to_vec(message).map_err(io::Error::other)?;
-        let send = || {
-            Ok(rustix::net::send(
-                &self.socket,
-                &bytes,
-                SendFlags::NOSIGNAL,
-            )?)
-        };
-        self.socket
-            .async_io(Interest::WRITABLE, send)
-            .await
-            .map(|_: usize| ())
+        let send = || Ok(rustix::net::send(&self.socket, &bytes, SendFlags::NOSIGNAL)?);
+        self.socket.async_io(Interest::WRITABLE, send).await.map(|_: usize| ())
     }
 
     /// Sends one message if the supervisor can take it now; whether it did.
@@ -84,12 +75,7 @@ impl Link {
         let Ok(bytes) = serde_json::to_vec(message) else {
             return false;
         };
-        rustix::net::send(
-            &self.socket,
-            &bytes,
-            SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-        )
-        .is_ok()
+        rustix::net::send(&self.socket, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
     }
 
     /// Asks, and waits for the answer for at most `wait`.
@@ -104,8 +90,7 @@ impl Link {
         }
         match tokio::time::timeout(wait, receiver).await {
             Ok(Ok(decision)) => {
-                self.generation
-                    .set(self.generation.get().max(decision.generation));
+                self.generation.set(self.generation.get().max(decision.generation));
                 decision
             }
             Ok(Err(_)) => Decision::failed("the supervisor is gone"),

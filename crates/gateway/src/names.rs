@@ -78,9 +78,7 @@ impl Names {
                 (bits as u64).checked_sub(V6_RESERVED)
             }
         };
-        let name = index
-            .and_then(|i| usize::try_from(i).ok())
-            .and_then(|i| self.order.get(i));
+        let name = index.and_then(|i| usize::try_from(i).ok()).and_then(|i| self.order.get(i));
         name.map_or(Lookup::Unassigned, |name| Lookup::Name(Rc::clone(name)))
     }
 }
@@ -112,15 +110,10 @@ mod tests {
         let two = names.bind(&name("b.example")).unwrap();
         assert_ne!(one, two);
         assert_eq!(names.bind(&name("A.example.")), Some(one));
-        for address in [
-            IpAddr::V4(v4(two)),
-            IpAddr::V6(v6(two)),
-            IpAddr::V6(v4(two).to_ipv6_mapped()),
-        ] {
-            assert_eq!(
-                names.look_up(address),
-                Lookup::Name(Rc::new(name("b.example")))
-            );
+        for address in
+            [IpAddr::V4(v4(two)), IpAddr::V6(v6(two)), IpAddr::V6(v4(two).to_ipv6_mapped())]
+        {
+            assert_eq!(names.look_up(address), Lookup::Name(Rc::new(name("b.example"))));
         }
         assert_eq!(v4(0).to_string(), "198.18.1.0");
         assert_eq!(v6(0).to_string(), "fd52:6966:656e::1:0");
@@ -129,30 +122,13 @@ mod tests {
     #[test]
     fn addresses_without_a_name_are_told_from_real_ones() {
         let names = Names::default();
-        for address in [
-            "198.18.0.1",
-            "198.18.1.0",
-            "198.19.255.255",
-            "fd52:6966:656e::1",
-            "::ffff:198.18.0.1",
-        ] {
-            assert_eq!(
-                names.look_up(address.parse().unwrap()),
-                Lookup::Unassigned,
-                "{address}"
-            );
+        for address in
+            ["198.18.0.1", "198.18.1.0", "198.19.255.255", "fd52:6966:656e::1", "::ffff:198.18.0.1"]
+        {
+            assert_eq!(names.look_up(address.parse().unwrap()), Lookup::Unassigned, "{address}");
         }
-        for address in [
-            "198.17.255.255",
-            "198.20.0.0",
-            "fd52:6966:656e:1::1",
-            "8.8.8.8",
-        ] {
-            assert_eq!(
-                names.look_up(address.parse().unwrap()),
-                Lookup::Real,
-                "{address}"
-            );
+        for address in ["198.17.255.255", "198.20.0.0", "fd52:6966:656e:1::1", "8.8.8.8"] {
+            assert_eq!(names.look_up(address.parse().unwrap()), Lookup::Real, "{address}");
         }
     }
 
@@ -169,9 +145,7 @@ mod tests {
         let mut names = Names::default();
         let fitting = (0..NAMES)
             .take_while(|i| {
-                names
-                    .bind(&name(&format!("{long}.{long}.{long}.n{i}.example")))
-                    .is_some()
+                names.bind(&name(&format!("{long}.{long}.{long}.n{i}.example"))).is_some()
             })
             .count();
         assert!(fitting < NAMES && fitting > 10_000);

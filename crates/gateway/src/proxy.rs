@@ -51,25 +51,15 @@ pub(crate) struct Proxies {
 impl Proxies {
     pub(crate) fn new(settings: &ProxySettings) -> Result<Self, GatewayError> {
         let set = |value: &Option<String>| {
-            value
-                .as_deref()
-                .map(str::trim)
-                .filter(|v| !v.is_empty())
-                .map(str::to_owned)
+            value.as_deref().map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned)
         };
         let all = set(&settings.all).map(|value| ("ALL_PROXY", value));
         let pick = |name, value: &Option<String>| {
-            let chosen = set(value)
-                .map(|value| (name, value))
-                .or_else(|| all.clone());
-            chosen
-                .map(|(variable, value)| parse_proxy(variable, &value))
-                .transpose()
+            let chosen = set(value).map(|value| (name, value)).or_else(|| all.clone());
+            chosen.map(|(variable, value)| parse_proxy(variable, &value)).transpose()
         };
         let none = settings.none.as_deref().unwrap_or_default();
-        let entries = none
-            .split([',', ' ', '\t'])
-            .filter(|entry| !entry.is_empty());
+        let entries = none.split([',', ' ', '\t']).filter(|entry| !entry.is_empty());
         Ok(Self {
             clear: pick("HTTP_PROXY", &settings.http)?,
             other: pick("HTTPS_PROXY", &settings.https)?,
@@ -84,17 +74,10 @@ impl Proxies {
         address: Option<IpAddr>,
         port: u16,
     ) -> Option<&Proxy> {
-        let proxy = if port == 80 {
-            self.clear.as_ref()
-        } else {
-            self.other.as_ref()
-        }?;
+        let proxy = if port == 80 { self.clear.as_ref() } else { self.other.as_ref() }?;
         let direct = name.is_some_and(HostName::is_host_loopback)
             || address.is_some_and(|address| classify(address) != AddressClass::Public)
-            || self
-                .exceptions
-                .iter()
-                .any(|exception| exception.covers(name, address, port));
+            || self.exceptions.iter().any(|exception| exception.covers(name, address, port));
         if direct { None } else { Some(proxy) }
     }
 }
@@ -107,11 +90,7 @@ impl Exception {
             Self::Addresses(range, own) => {
                 port_fits(own) && address.is_some_and(|a| range.contains(a))
             }
-            Self::Names {
-                parent,
-                below_only,
-                port: own,
-            } => {
+            Self::Names { parent, below_only, port: own } => {
                 let fits = |name: &HostName| match name.as_str().strip_suffix(parent.as_str()) {
                     Some("") => !below_only,
                     Some(front) => front.ends_with('.'),
@@ -130,49 +109,25 @@ fn parse_exception(entry: &str) -> Option<Exception> {
     if let Ok(range) = entry.parse::<Cidr>() {
         return Some(Exception::Addresses(range, None));
     }
-    if let Ok(Authority {
-        host: Claim::Address(address),
-        port,
-    }) = parse_authority(entry)
-    {
-        return Some(Exception::Addresses(
-            address.to_string().parse().ok()?,
-            port,
-        ));
+    if let Ok(Authority { host: Claim::Address(address), port }) = parse_authority(entry) {
+        return Some(Exception::Addresses(address.to_string().parse().ok()?, port));
     }
     let (host, port) = match entry.rsplit_once(':') {
         Some((host, port)) => (host, Some(port.parse().ok()?)),
         None => (entry, None),
     };
     let below_only = host.starts_with("*.");
-    let parent = host
-        .trim_start_matches("*.")
-        .trim_matches('.')
-        .to_ascii_lowercase();
-    if parent.is_empty() {
-        None
-    } else {
-        Some(Exception::Names {
-            parent,
-            below_only,
-            port,
-        })
-    }
+    let parent = host.trim_start_matches("*.").trim_matches('.').to_ascii_lowercase();
+    if parent.is_empty() { None } else { Some(Exception::Names { parent, below_only, port }) }
 }
 
 fn parse_proxy(variable: &'static str, value: &str) -> Result<Proxy, GatewayError> {
-    let wrong = |why: &str| GatewayError::Proxy {
-        variable,
-        why: why.to_owned(),
-    };
+    let wrong = |why: &str| GatewayError::Proxy { variable, why: why.to_owned() };
     let rest = match value.split_once("://") {
         None => value,
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
         Some((scheme, _)) => {
-            return Err(wrong(&format!(
-                "the scheme {} is not supported",
-                scheme.escape_debug()
-            )));
+            return Err(wrong(&format!("the scheme {} is not supported", scheme.escape_debug())));
         }
     };
     let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -190,11 +145,7 @@ fn parse_proxy(variable: &'static str, value: &str) -> Result<Proxy, GatewayErro
             Some(format!("Basic {}", base64(&decoded)))
         }
     };
-    Ok(Proxy {
-        host,
-        port,
-        authorization,
-    })
+    Ok(Proxy { host, port, authorization })
 }
 
 fn proxy_authority(text: &str) -> Option<(Claim, u16)> {
@@ -222,16 +173,11 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let bits = group
-            .iter()
-            .fold(0u32, |sum, byte| (sum << 8) | u32::from(*byte))
+        let bits = group.iter().fold(0u32, |sum, byte| (sum << 8) | u32::from(*byte))
             << (8 * (3 - group.len()));
         for at in 0..4 {
             let digit = (bits >> (18 - 6 * at)) & 63;
-            let char = ALPHABET
-                .get(digit as usize)
-                .copied()
-                .map_or('=', char::from);
+            let char = ALPHABET.get(digit as usize).copied().map_or('=', char::from);
             out.push(if at <= group.len() { char } else { '=' });
         }
     }
@@ -245,11 +191,8 @@ pub(crate) async fn tunnel(
     host: &str,
     port: u16,
 ) -> io::Result<()> {
-    let authority = if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    };
+    let authority =
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let mut ask = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
     if let Some(authorization) = &proxy.authorization {
         // Writing to a string cannot fail.
@@ -279,10 +222,7 @@ async fn read_answer(stream: &mut TcpStream) -> io::Result<()> {
         Ok(())
     } else {
         let words: String = line.chars().take(120).collect();
-        Err(io::Error::other(format!(
-            "the upstream proxy refused: {}",
-            words.escape_debug()
-        )))
+        Err(io::Error::other(format!("the upstream proxy refused: {}", words.escape_debug())))
     }
 }
 
@@ -335,21 +275,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_followed_stops_the_start() {
-        for bad in [
-            "https://proxy.corp",
-            "socks5://p:1080",
-            "http://",
-            "http://a b",
-            "http://u%zz@p.q",
-        ] {
-            let settings = ProxySettings {
-                all: Some(bad.into()),
-                ..ProxySettings::default()
-            };
-            assert!(
-                matches!(Proxies::new(&settings), Err(GatewayError::Proxy { .. })),
-                "{bad}"
-            );
+        for bad in
+            ["https://proxy.corp", "socks5://p:1080", "http://", "http://a b", "http://u%zz@p.q"]
+        {
+            let settings = ProxySettings { all: Some(bad.into()), ..ProxySettings::default() };
+            assert!(matches!(Proxies::new(&settings), Err(GatewayError::Proxy { .. })), "{bad}");
         }
     }
 

@@ -4,12 +4,11 @@ use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use ringfence_model::link::FromGateway;
 use ringfence_model::request::{Action, Context, Request, Resource};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Counts, Gateway};
 use crate::handoff::Init;
 use crate::limits::{ACCEPT_PAUSE, DIAL};
 use crate::relay;
@@ -53,9 +52,9 @@ async fn connection(gateway: &Rc<Gateway>, init: &Init, host: TcpStream, inside:
         relay::reset_on_close(&host);
         return;
     }
-    let started = Instant::now();
-    let (sent, received) = (Cell::new(0), Cell::new(0));
-    let mut registered = gateway.register(flow, request(inside), decision.generation);
+    let counts = Counts::new();
+    let (sent, received) = (&counts.sent, &counts.received);
+    let mut registered = gateway.register(flow, request(inside), decision.generation, &counts);
     let work = async {
         let socket = TcpSocket::from_std_stream(init.want().await.map_err(text)?);
         let to = (Ipv4Addr::LOCALHOST, inside).into();
@@ -67,18 +66,18 @@ async fn connection(gateway: &Rc<Gateway>, init: &Init, host: TcpStream, inside:
         relay::prepare(&own).map_err(text)?;
         let half_closed = Cell::new(false);
         let out = async {
-            let end = relay::pump(&own, &host, &sent, None).await;
+            let end = relay::pump(&own, &host, sent, None).await;
             half_closed.set(true);
             end
         };
         let into = async {
-            let end = relay::pump(&host, &own, &received, None).await;
+            let end = relay::pump(&host, &own, received, None).await;
             half_closed.set(true);
             end
         };
         let end = tokio::select! {
             end = async { tokio::try_join!(out, into) } => end.map(|_| ()).map_err(text),
-            () = relay::idle(&sent, &received, &half_closed) => Err("idle for too long".to_owned()),
+            () = relay::idle(sent, received, &half_closed) => Err("idle for too long".to_owned()),
         };
         if end.is_err() {
             relay::reset_on_close(&own);
@@ -92,15 +91,7 @@ async fn connection(gateway: &Rc<Gateway>, init: &Init, host: TcpStream, inside:
     if end.is_err() {
         relay::reset_on_close(&host);
     }
-    let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let error = end.err();
-    let message = FromGateway::Closed {
-        flow,
-        sent: sent.get(),
-        received: received.get(),
-        duration_us,
-        error,
-    };
+    let message = counts.closed(flow, end.err());
     // Without a link the process is about to end.
     let _ = gateway.link.send(&message).await;
 }

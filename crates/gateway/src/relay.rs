@@ -43,11 +43,7 @@ pub(crate) struct Switch {
 
 impl Switch {
     pub(crate) fn new() -> Self {
-        Self {
-            stage: Cell::new(Stage::Idle),
-            seen: RefCell::default(),
-            changed: Notify::new(),
-        }
+        Self { stage: Cell::new(Stage::Idle), seen: RefCell::default(), changed: Notify::new() }
     }
 
     /// From now on the server's next bytes are the answer to an upgrade.
@@ -63,6 +59,14 @@ impl Switch {
                 Stage::Declined | Stage::Idle => return false,
                 Stage::Waiting => self.changed.notified().await,
             }
+        }
+    }
+
+    /// The server says nothing more: an upgrade without an answer is none.
+    pub(crate) fn ended(&self) {
+        if self.stage.get() == Stage::Waiting {
+            self.stage.set(Stage::Declined);
+            self.changed.notify_one();
         }
     }
 
@@ -209,11 +213,7 @@ async fn copy_once(
         };
         count.set(count.get() + written as u64);
         let rest = bytes.get(written..).unwrap_or_default();
-        Ok(if rest.is_empty() {
-            Copied::All
-        } else {
-            Copied::Rest(rest.to_vec())
-        })
+        Ok(if rest.is_empty() { Copied::All } else { Copied::Rest(rest.to_vec()) })
     });
     match copied {
         Ok(Copied::End) => Ok(false),
@@ -235,31 +235,14 @@ async fn splice(
     let mut rounds = 0u32;
     loop {
         // The pipe is empty here, so "would block" can only mean that the socket has nothing.
-        let fill = || {
-            Ok(rustix::pipe::splice(
-                from.as_fd(),
-                None,
-                write_end,
-                None,
-                PIPE_BYTES,
-                flags,
-            )?)
-        };
+        let fill =
+            || Ok(rustix::pipe::splice(from.as_fd(), None, write_end, None, PIPE_BYTES, flags)?);
         let mut left = from.async_io(Interest::READABLE, fill).await?;
         if left == 0 {
             return Ok(());
         }
         while left > 0 {
-            let drain = || {
-                Ok(rustix::pipe::splice(
-                    read_end,
-                    None,
-                    to.as_fd(),
-                    None,
-                    left,
-                    flags,
-                )?)
-            };
+            let drain = || Ok(rustix::pipe::splice(read_end, None, to.as_fd(), None, left, flags)?);
             let moved = to.async_io(Interest::WRITABLE, drain).await?;
             if moved == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
@@ -281,11 +264,7 @@ pub(crate) async fn idle(sent: &Cell<u64>, received: &Cell<u64>, half_closed: &C
     loop {
         tokio::time::sleep(IDLE_TICK).await;
         let now = (sent.get(), received.get());
-        let limit = if half_closed.get() {
-            IDLE_HALF_CLOSED
-        } else {
-            IDLE
-        };
+        let limit = if half_closed.get() { IDLE_HALF_CLOSED } else { IDLE };
         if now != last {
             last = now;
             since = Instant::now();

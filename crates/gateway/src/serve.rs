@@ -31,13 +31,41 @@ use crate::resolve::Resolver;
 /// # Errors
 /// [`GatewayError`]: the run must not start, or must end.
 pub fn serve(config: Config) -> Result<(), GatewayError> {
-    let proxies = Proxies::new(&config.proxy)?;
-    let Confined {
-        mut controls,
-        flows,
-    } = confine(&config)?;
-    if !wait(&[config.listeners.as_fd()], config.link.as_fd())? {
+    let prepared = prepare(&config).inspect_err(|error| confess(&config.link, error))?;
+    let Some(Prepared { handoff, sockets, proxies, flows }) = prepared else {
         return Ok(());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(starting("start its event loop"))
+        .inspect_err(|error| confess(&config.link, error))?;
+    // Dropping the set closes every connection: the supervisor is gone, so nothing may go on.
+    LocalSet::new().block_on(&runtime, run(config, handoff, sockets, proxies, flows))
+}
+
+/// What is there once the gateway is confined and something has happened.
+struct Prepared {
+    handoff: Handoff,
+    sockets: Sockets,
+    proxies: Proxies,
+    flows: usize,
+}
+
+/// Why it could not start, for the person who waits for it.
+fn confess(link: &OwnedFd, error: &GatewayError) {
+    let fault = FromGateway::Fault { what: error.to_string() };
+    if let Ok(bytes) = serde_json::to_vec(&fault) {
+        let _ = rustix::net::send(link, &bytes, rustix::net::SendFlags::NOSIGNAL);
+    }
+}
+
+/// Everything up to the first event; `None` when the supervisor is gone before it.
+fn prepare(config: &Config) -> Result<Option<Prepared>, GatewayError> {
+    let proxies = Proxies::new(&config.proxy)?;
+    let Confined { mut controls, flows } = confine(config)?;
+    if !wait(&[config.listeners.as_fd()], config.link.as_fd())? {
+        return Ok(None);
     }
     let (handoff, sockets) = handoff::first(config.listeners.as_fd())?;
     controls.push(captured(&handoff));
@@ -45,31 +73,22 @@ pub fn serve(config: Config) -> Result<(), GatewayError> {
         .map_err(starting("say that it is ready"))?;
     rustix::net::send(&config.link, &ready, rustix::net::SendFlags::NOSIGNAL)
         .map_err(starting("say that it is ready"))?;
-    if !first_event(&config, &sockets)? {
-        return Ok(());
+    if !first_event(config, &sockets)? {
+        return Ok(None);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(starting("start its event loop"))?;
-    // Dropping the set closes every connection: the supervisor is gone, so nothing may go on.
-    LocalSet::new().block_on(&runtime, run(config, handoff, sockets, proxies, flows))
+    Ok(Some(Prepared { handoff, sockets, proxies, flows }))
 }
 
 fn captured(handoff: &Handoff) -> Control {
     let how = match handoff.mode {
-        CaptureMode::Redirect => format!(
-            "every TCP port is redirected to port {}",
-            handoff.capture_port
-        ),
+        CaptureMode::Redirect => {
+            format!("every TCP port is redirected to port {}", handoff.capture_port)
+        }
         CaptureMode::Ports => {
             "a listener on each named TCP port; other ports are refused".to_owned()
         }
     };
-    Control::enforced(
-        "gateway.capture",
-        format!("{how}; DNS on port {}", handoff.dns_port),
-    )
+    Control::enforced("gateway.capture", format!("{how}; DNS on port {}", handoff.dns_port))
 }
 
 /// Waits for one of `events`; false when the link ended instead.
@@ -78,11 +97,7 @@ fn wait(
     link: std::os::fd::BorrowedFd<'_>,
 ) -> Result<bool, GatewayError> {
     let mut all: Vec<PollFd<'_>> = vec![PollFd::from_borrowed_fd(link, PollFlags::IN)];
-    all.extend(
-        events
-            .iter()
-            .map(|event| PollFd::from_borrowed_fd(*event, PollFlags::IN)),
-    );
+    all.extend(events.iter().map(|event| PollFd::from_borrowed_fd(*event, PollFlags::IN)));
     loop {
         match poll(&mut all, None) {
             Err(rustix::io::Errno::INTR) => {}
@@ -90,9 +105,8 @@ fn wait(
             Ok(_) => break,
         }
     }
-    let ended = all
-        .first()
-        .is_some_and(|link| link.revents().intersects(PollFlags::HUP | PollFlags::ERR));
+    let ended =
+        all.first().is_some_and(|link| link.revents().intersects(PollFlags::HUP | PollFlags::ERR));
     Ok(!ended)
 }
 
@@ -116,17 +130,10 @@ async fn run(
     let link = Link::new(config.link).map_err(GatewayError::Link)?;
     let resolver = Resolver::new(config.upstream_resolver);
     let gateway = Rc::new(Gateway::new(link, resolver, proxies, config.sandbox, flows));
-    let capture = Rc::new(Capture {
-        mode: handoff.mode,
-        stands_for: handoff.stands_for,
-    });
+    let capture = Rc::new(Capture { mode: handoff.mode, stands_for: handoff.stands_for });
     for listener in sockets.capture {
         let listener = TcpListener::from_std(listener).map_err(starting("listen"))?;
-        spawn_local(capture::accept(
-            Rc::clone(&gateway),
-            Rc::clone(&capture),
-            listener,
-        ));
+        spawn_local(capture::accept(Rc::clone(&gateway), Rc::clone(&capture), listener));
     }
     for socket in sockets.dns_udp {
         spawn_local(answer_udp(Rc::clone(&gateway), socket));
@@ -138,22 +145,18 @@ async fn run(
     spawn_local(server::count_suppressed(Rc::clone(&gateway)));
     let init = Rc::new(Init::new(config.listeners).map_err(starting("listen to init"))?);
     for (listener, inside) in config.publish {
-        listener
-            .set_nonblocking(true)
-            .map_err(starting("publish a port"))?;
+        listener.set_nonblocking(true).map_err(starting("publish a port"))?;
         let listener = TcpListener::from_std(listener).map_err(starting("publish a port"))?;
-        spawn_local(publish::accept(
-            Rc::clone(&gateway),
-            Rc::clone(&init),
-            listener,
-            inside,
-        ));
+        spawn_local(publish::accept(Rc::clone(&gateway), Rc::clone(&init), listener, inside));
     }
     spawn_local(more_listeners(Rc::clone(&gateway), capture, init));
     loop {
         match gateway.link.notice().await.map_err(GatewayError::Link)? {
             Notice::Generation => gateway.judge_all_again(),
-            Notice::Ended => return Ok(()),
+            Notice::Ended => {
+                gateway.tell_rest();
+                return Ok(());
+            }
         }
     }
 }
@@ -176,11 +179,7 @@ async fn more_listeners(gateway: Rc<Gateway>, capture: Rc<Capture>, init: Rc<Ini
                 continue;
             }
             if let Ok(listener) = TcpListener::from_std(listener) {
-                spawn_local(capture::accept(
-                    Rc::clone(&gateway),
-                    Rc::clone(&capture),
-                    listener,
-                ));
+                spawn_local(capture::accept(Rc::clone(&gateway), Rc::clone(&capture), listener));
             }
         }
     }

@@ -60,11 +60,7 @@ impl<'a> Cut<'a> {
     }
 
     fn number(&mut self, bytes: usize) -> Option<usize> {
-        Some(
-            self.take(bytes)?
-                .iter()
-                .fold(0, |sum, byte| (sum << 8) | usize::from(*byte)),
-        )
+        Some(self.take(bytes)?.iter().fold(0, |sum, byte| (sum << 8) | usize::from(*byte)))
     }
 
     /// A vector with a length of `bytes` bytes before it.
@@ -90,10 +86,8 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Hello>, HelloError> {
         {
             return Err(HelloError::Record);
         }
-        let Some(length) = records
-            .0
-            .get(3..5)
-            .map(|l| l.iter().fold(0, |sum, b| (sum << 8) | usize::from(*b)))
+        let Some(length) =
+            records.0.get(3..5).map(|l| l.iter().fold(0, |sum, b| (sum << 8) | usize::from(*b)))
         else {
             return Ok(None);
         };
@@ -107,9 +101,8 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Hello>, HelloError> {
         if message.first().is_some_and(|kind| *kind != CLIENT_HELLO) {
             return Err(HelloError::Hello);
         }
-        if let Some(wanted) = message
-            .get(1..4)
-            .map(|l| l.iter().fold(0, |sum, b| (sum << 8) | usize::from(*b)))
+        if let Some(wanted) =
+            message.get(1..4).map(|l| l.iter().fold(0, |sum, b| (sum << 8) | usize::from(*b)))
         {
             if wanted + 4 > HEAD_BYTES {
                 return Err(HelloError::TooLong);
@@ -120,11 +113,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Hello>, HelloError> {
             }
             if message.len() == wanted + 4 {
                 let body = message.get(4..).unwrap_or_default();
-                return if whole {
-                    read_hello(body).map(Some)
-                } else {
-                    Err(HelloError::Hello)
-                };
+                return if whole { read_hello(body).map(Some) } else { Err(HelloError::Hello) };
             }
         }
         if !whole {
@@ -142,17 +131,10 @@ fn read_hello(body: &[u8]) -> Result<Hello, HelloError> {
         cut.vector(1)?;
         cut.vector(2)?;
         cut.vector(1)?;
-        if cut.0.is_empty() {
-            Some(Cut(&[]))
-        } else {
-            cut.vector(2).filter(|_| cut.0.is_empty())
-        }
+        if cut.0.is_empty() { Some(Cut(&[])) } else { cut.vector(2).filter(|_| cut.0.is_empty()) }
     };
     let mut extensions = front().ok_or(HelloError::Hello)?;
-    let mut hello = Hello {
-        server_name: None,
-        encrypted: false,
-    };
+    let mut hello = Hello { server_name: None, encrypted: false };
     let mut seen = false;
     while !extensions.0.is_empty() {
         let kind = extensions.number(2).ok_or(HelloError::Hello)?;
@@ -179,11 +161,8 @@ fn read_name(mut data: Cut<'_>) -> Result<HostName, HelloError> {
     };
     let name = one().ok_or(HelloError::Name)?;
     // RFC 6066: no trailing dot.
-    let text = std::str::from_utf8(name)
-        .ok()
-        .filter(|text| !text.ends_with('.'));
-    text.and_then(|text| text.parse().ok())
-        .ok_or(HelloError::Name)
+    let text = std::str::from_utf8(name).ok().filter(|text| !text.ends_with('.'));
+    text.and_then(|text| text.parse().ok()).ok_or(HelloError::Name)
 }
 
 #[cfg(test)]
@@ -229,34 +208,18 @@ pub(crate) mod tests {
 
     /// A whole ClientHello that asks for `name`.
     pub(crate) fn hello(name: Option<&str>) -> Vec<u8> {
-        record(&message(
-            &name
-                .map(|name| sni(name.as_bytes()))
-                .into_iter()
-                .collect::<Vec<_>>(),
-        ))
+        record(&message(&name.map(|name| sni(name.as_bytes())).into_iter().collect::<Vec<_>>()))
     }
 
     fn name(bytes: &[u8]) -> Option<String> {
-        parse(bytes)
-            .unwrap()
-            .unwrap()
-            .server_name
-            .map(|name| name.to_string())
+        parse(bytes).unwrap().unwrap().server_name.map(|name| name.to_string())
     }
 
     #[test]
     fn the_name_is_found_however_it_is_cut() {
-        assert_eq!(
-            name(&hello(Some("Example.com"))).as_deref(),
-            Some("example.com")
-        );
+        assert_eq!(name(&hello(Some("Example.com"))).as_deref(), Some("example.com"));
         assert_eq!(name(&hello(None)), None);
-        let whole = message(&[
-            (10, vec![0, 2, 0, 29]),
-            sni(b"a.example"),
-            (0xfe0d, vec![0; 40]),
-        ]);
+        let whole = message(&[(10, vec![0, 2, 0, 29]), sni(b"a.example"), (0xfe0d, vec![0; 40])]);
         for size in [1, 2, 3, 5, 40, whole.len() - 1] {
             let bytes: Vec<u8> = whole.chunks(size).flat_map(record).collect();
             let hello = parse(&bytes).unwrap().unwrap();
@@ -282,11 +245,7 @@ pub(crate) mod tests {
             b"u@a.example",
             b"a.example:443",
         ] {
-            assert_eq!(
-                parse(&record(&message(&[sni(bad)]))),
-                Err(HelloError::Name),
-                "{bad:?}"
-            );
+            assert_eq!(parse(&record(&message(&[sni(bad)]))), Err(HelloError::Name), "{bad:?}");
         }
         let twice = message(&[sni(b"a.example"), sni(b"b.example")]);
         assert_eq!(parse(&record(&twice)), Err(HelloError::Name));
@@ -294,15 +253,9 @@ pub(crate) mod tests {
         list.extend_from_slice(&vector(2, b"a.example"));
         list.push(0);
         list.extend_from_slice(&vector(2, b"b.example"));
-        assert_eq!(
-            parse(&record(&message(&[(0, vector(2, &list))]))),
-            Err(HelloError::Name)
-        );
+        assert_eq!(parse(&record(&message(&[(0, vector(2, &list))]))), Err(HelloError::Name));
         let other_kind = (0u16, vector(2, &[1, 0, 1, b'a']));
-        assert_eq!(
-            parse(&record(&message(&[other_kind]))),
-            Err(HelloError::Name)
-        );
+        assert_eq!(parse(&record(&message(&[other_kind]))), Err(HelloError::Name));
     }
 
     #[test]

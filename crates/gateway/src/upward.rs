@@ -45,11 +45,7 @@ pub(crate) struct Upward<'a> {
 
 impl Upward<'_> {
     pub(crate) async fn run(&mut self, then: Then) -> Result<(), Stop> {
-        let then = if then == Then::Sniff {
-            self.sniff().await?
-        } else {
-            then
-        };
+        let then = if then == Then::Sniff { self.sniff().await? } else { then };
         match then {
             Then::Http => self.requests().await,
             Then::Plain | Then::Sniff => self.plain().await,
@@ -80,12 +76,10 @@ impl Upward<'_> {
         {
             return Ok(Then::Plain);
         }
-        let first = read_first(self.client, self.head)
-            .await?
-            .map_err(|refusal| {
-                *self.protocol = refusal.protocol;
-                Stop::Refused(refusal.reason)
-            })?;
+        let first = read_first(self.client, self.head).await?.map_err(|refusal| {
+            *self.protocol = refusal.protocol;
+            Stop::Refused(refusal.reason)
+        })?;
         *self.protocol = protocol(&first);
         let dialled = self.dialled();
         let (claimed, then) = match &first {
@@ -94,6 +88,9 @@ impl Upward<'_> {
             First::Opaque => return Ok(Then::Plain),
         };
         self.endpoint.claimed = claimed.map_err(Stop::Refused)?;
+        if first.hides_a_name() {
+            self.gateway.note_hidden_name(self.endpoint).await;
+        }
         self.judge_claim().await?;
         Ok(then)
     }
@@ -164,10 +161,7 @@ impl Upward<'_> {
     }
 
     async fn check(&mut self, head: &Head) -> Result<(), Stop> {
-        let claimed = self
-            .dialled()
-            .check_http(&head.authority)
-            .map_err(Stop::Refused)?;
+        let claimed = self.dialled().check_http(&head.authority).map_err(Stop::Refused)?;
         if claimed.is_some() && claimed != self.endpoint.claimed {
             self.endpoint.claimed = claimed;
             self.judge_claim().await?;
@@ -189,9 +183,7 @@ impl Upward<'_> {
             if self.head.is_empty()
                 && relay::read_some(self.client, self.head, HEAD_BYTES).await? == 0
             {
-                return Err(Stop::Failed(
-                    "the client closed inside a request body".to_owned(),
-                ));
+                return Err(Stop::Failed("the client closed inside a request body".to_owned()));
             }
             let length = framing
                 .advance(self.head)
@@ -203,7 +195,5 @@ impl Upward<'_> {
 }
 
 fn malformed(what: &str) -> Stop {
-    Stop::Refused(Reason::Malformed {
-        what: what.to_owned(),
-    })
+    Stop::Refused(Reason::Malformed { what: what.to_owned() })
 }

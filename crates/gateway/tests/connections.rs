@@ -23,9 +23,7 @@ fn child() {
 fn without_addresses(denied: &'static [&'static str]) -> Policy {
     Box::new(move |request| match &request.resource {
         Resource::Endpoint(endpoint)
-            if endpoint
-                .address
-                .is_some_and(|a| denied.contains(&a.to_string().as_str())) =>
+            if endpoint.address.is_some_and(|a| denied.contains(&a.to_string().as_str())) =>
         {
             Reason::Forbidden
         }
@@ -69,12 +67,7 @@ fn rig_to(to: std::net::SocketAddr, policy: Option<Policy>) -> (Rig, Upstream) {
 
 fn closed(rig: &Rig) -> (u64, u64, Option<String>) {
     match rig.wait_for("closed", |m| matches!(m, FromGateway::Closed { .. })) {
-        FromGateway::Closed {
-            sent,
-            received,
-            error,
-            ..
-        } => (sent, received, error),
+        FromGateway::Closed { sent, received, error, .. } => (sent, received, error),
         _ => unreachable!(),
     }
 }
@@ -84,9 +77,7 @@ fn closed(rig: &Rig) -> (u64, u64, Option<String>) {
 fn bytes_pass_both_ways_and_are_counted() {
     let (rig, _upstream) = rig_to(echo(), None);
     let mut stream = rig.dial(0);
-    let data: Vec<u8> = (0..8u32 << 20)
-        .map(|i| (i ^ (i >> 9)) as u8 | 0x80)
-        .collect();
+    let data: Vec<u8> = (0..8u32 << 20).map(|i| (i ^ (i >> 9)) as u8 | 0x80).collect();
     let mut writer = stream.try_clone().unwrap();
     let copy = data.clone();
     let sender = thread::spawn(move || {
@@ -120,10 +111,8 @@ fn a_server_may_speak_first() {
 #[test]
 fn n10_rebinding_is_judged_by_the_dialled_address() {
     let (address, seen) = sink();
-    let (rig, upstream) = rig_to(
-        address,
-        Some(without_addresses(&["169.254.169.254", "127.0.0.1"])),
-    );
+    let (rig, upstream) =
+        rig_to(address, Some(without_addresses(&["169.254.169.254", "127.0.0.1"])));
     upstream.set("a.example", &["169.254.169.254"]);
     let mut stream = rig.dial(0);
     stream.write_all(b"\0").unwrap();
@@ -132,11 +121,8 @@ fn n10_rebinding_is_judged_by_the_dialled_address() {
     let mut stream = rig.dial(0);
     stream.write_all(b"\0").unwrap();
     assert!(read_all(&mut stream).is_empty());
-    let dialled: Vec<String> = rig
-        .asked()
-        .iter()
-        .filter_map(|(_, e)| e.address.map(|a| a.to_string()))
-        .collect();
+    let dialled: Vec<String> =
+        rig.asked().iter().filter_map(|(_, e)| e.address.map(|a| a.to_string())).collect();
     assert_eq!(dialled, ["169.254.169.254", "127.0.0.1"]);
     assert!(seen.lock().unwrap().is_empty());
 }
@@ -159,21 +145,14 @@ fn a_denied_client_is_told_in_its_own_protocol() {
     let upstream = upstream(&["a.example"]);
     let rig = Rig::start(Setup {
         names: vec!["a.example"],
-        routes: vec![
-            synthetic(0, 80),
-            synthetic(0, 443),
-            synthetic(0, 8080),
-            synthetic(0, 22),
-        ],
+        routes: vec![synthetic(0, 80), synthetic(0, 443), synthetic(0, 8080), synthetic(0, 22)],
         resolver: Some(upstream.address),
         policy: Some(nobody()),
         ..Setup::default()
     });
     for route in [0, 2] {
         let mut stream = rig.dial(route);
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
         let answer = String::from_utf8(read_all(&mut stream)).unwrap();
         assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{answer}");
         let body: serde_json::Value =
@@ -215,10 +194,9 @@ fn n11_s11_another_host_on_a_kept_connection_is_refused() {
 /// N11: the first request and the ClientHello must name what was dialled.
 #[test]
 fn n11_the_claimed_name_must_be_the_dialled_one() {
-    for first in [
-        client_hello("evil.example"),
-        b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_vec(),
-    ] {
+    for first in
+        [client_hello("evil.example"), b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_vec()]
+    {
         let (address, seen) = sink();
         let (rig, _upstream) = rig_to(address, None);
         let mut stream = rig.dial(0);
@@ -268,9 +246,7 @@ fn n14_an_upgrade_is_opaque_only_after_101() {
     let (rig, _upstream) = rig_to(
         server(|mut stream| {
             read_head(&mut stream);
-            stream
-                .write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
             let mut frame = [0u8; 3];
             stream.read_exact(&mut frame).unwrap();
             stream.write_all(&frame).unwrap();
@@ -286,23 +262,15 @@ fn n14_an_upgrade_is_opaque_only_after_101() {
     let (rig, _upstream) = rig_to(
         server(|mut stream| {
             read_head(&mut stream);
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-                .unwrap();
-            assert_eq!(
-                read_head(&mut stream),
-                "",
-                "an unjudged request came through"
-            );
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+            assert_eq!(read_head(&mut stream), "", "an unjudged request came through");
         }),
         None,
     );
     let mut stream = rig.dial(0);
     stream.write_all(ask).unwrap();
     assert!(read_head(&mut stream).contains(" 200 "));
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").unwrap();
     read_all(&mut stream);
     assert_eq!(rig.wait_refused(), Reason::NameMismatch);
 }
@@ -344,14 +312,8 @@ fn n15_a_redirect_is_judged_where_it_leads() {
 fn n16_ports_hold_their_protocol_and_the_host_proxy_is_followed() {
     let hello = client_hello("a.example");
     let address = proxy(|mut stream, head| {
-        assert!(
-            head.contains("Proxy-Authorization: Basic dTpw\r\n"),
-            "{head}"
-        );
-        assert!(
-            head.starts_with("CONNECT a.example:443 HTTP/1.1\r\n"),
-            "{head}"
-        );
+        assert!(head.contains("Proxy-Authorization: Basic dTpw\r\n"), "{head}");
+        assert!(head.starts_with("CONNECT a.example:443 HTTP/1.1\r\n"), "{head}");
         let mut first = [0u8; 5];
         stream.read_exact(&mut first).unwrap();
         stream.write_all(&first).unwrap();
@@ -370,14 +332,8 @@ fn n16_ports_hold_their_protocol_and_the_host_proxy_is_followed() {
     stream.read_exact(&mut first).unwrap();
     assert_eq!(first, hello[..5]);
     let asked = rig.asked();
-    assert!(
-        asked.iter().all(|(_, endpoint)| endpoint.address.is_none()),
-        "{asked:?}"
-    );
-    assert_eq!(
-        asked.last().unwrap().1.claimed,
-        Some("a.example".parse().unwrap())
-    );
+    assert!(asked.iter().all(|(_, endpoint)| endpoint.address.is_none()), "{asked:?}");
+    assert_eq!(asked.last().unwrap().1.claimed, Some("a.example".parse().unwrap()));
     let before = rig.asked().len();
     for (route, bytes) in [
         (0, &b"SSH-2.0-x\r\n"[..]),
@@ -389,20 +345,10 @@ fn n16_ports_hold_their_protocol_and_the_host_proxy_is_followed() {
         stream.write_all(bytes).unwrap();
         read_all(&mut stream);
     }
-    let refused = rig
-        .log()
-        .iter()
-        .filter(|m| matches!(m, FromGateway::Refused { .. }))
-        .count();
+    let refused = rig.log().iter().filter(|m| matches!(m, FromGateway::Refused { .. })).count();
     assert_eq!(refused, 4);
-    let connects = rig.asked()[before..]
-        .iter()
-        .filter(|(action, _)| action == "connect")
-        .count();
-    assert_eq!(
-        connects, 0,
-        "nothing is dialled before the first bytes were judged"
-    );
+    let connects = rig.asked()[before..].iter().filter(|(action, _)| action == "connect").count();
+    assert_eq!(connects, 0, "nothing is dialled before the first bytes were judged");
 }
 
 /// A dialled address is asked about as such; what the connection claims is asked about too.
@@ -418,9 +364,7 @@ fn n09_a_dialled_address_is_judged_with_its_claim() {
         ..Setup::default()
     });
     let mut stream = rig.dial(0);
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: forbidden.example\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: forbidden.example\r\n\r\n").unwrap();
     assert!(read_all(&mut stream).starts_with(b"HTTP/1.1 403 "));
     let asked = rig.asked();
     assert_eq!(asked.len(), 2);
@@ -444,12 +388,7 @@ fn a_new_generation_judges_open_connections_again() {
     let (mut a, mut b) = (rig.dial(0), rig.dial(1));
     a.write_all(b"\x01a").unwrap();
     b.write_all(b"\x01b").unwrap();
-    let open = |rig: &Rig| {
-        rig.asked()
-            .iter()
-            .filter(|(action, _)| action == "connect")
-            .count()
-    };
+    let open = |rig: &Rig| rig.asked().iter().filter(|(action, _)| action == "connect").count();
     while open(&rig) < 2 {
         thread::yield_now();
     }
@@ -460,10 +399,7 @@ fn a_new_generation_judges_open_connections_again() {
     assert!(read_all(&mut a).is_empty());
     assert!(closed(&rig).2.unwrap().contains("no longer allowed"));
     b.set_nonblocking(true).unwrap();
-    assert_eq!(
-        b.read(&mut [0u8; 1]).unwrap_err().kind(),
-        std::io::ErrorKind::WouldBlock
-    );
+    assert_eq!(b.read(&mut [0u8; 1]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     let again = |m: &FromGateway| matches!(m, FromGateway::Decide { request, .. } if request.context.again && request.action == Action::Connect);
     assert!(rig.log().iter().any(again));
 }
@@ -487,15 +423,10 @@ fn nothing_goes_on_without_the_supervisor() {
 /// What nobody can connect to is an outcome that is told as such.
 #[test]
 fn an_unreachable_server_is_told_and_recorded() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (rig, _upstream) = rig_to(gone, None);
     let mut stream = rig.dial(0);
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
     assert!(read_all(&mut stream).starts_with(b"HTTP/1.1 502 "));
     assert!(closed(&rig).2.unwrap().contains("unreachable"));
 }
@@ -503,18 +434,11 @@ fn an_unreachable_server_is_told_and_recorded() {
 /// A dial to the capture port itself, and to a synthetic address that stands for nothing.
 #[test]
 fn a_dial_to_the_capture_port_is_refused() {
-    let rig = Rig::start(Setup {
-        routes: vec!["198.18.200.1:443".parse().unwrap()],
-        ..Setup::default()
-    });
+    let rig =
+        Rig::start(Setup { routes: vec!["198.18.200.1:443".parse().unwrap()], ..Setup::default() });
     let mut stream = TcpStream::connect(rig.capture).unwrap();
     assert!(read_all(&mut stream).is_empty());
-    assert_eq!(
-        rig.wait_refused(),
-        Reason::Malformed {
-            what: "dial to the capture port".into()
-        }
-    );
+    assert_eq!(rig.wait_refused(), Reason::Malformed { what: "dial to the capture port".into() });
     let mut stream = rig.dial(0);
     stream.write_all(&client_hello("a.example")).unwrap();
     read_all(&mut stream);
@@ -538,20 +462,14 @@ fn the_host_loopback_has_a_name() {
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_all(&mut stream), b"\x02x");
     assert!(upstream.questions.lock().unwrap().is_empty());
-    assert_eq!(
-        rig.asked().last().unwrap().1.address,
-        Some("127.0.0.1".parse().unwrap())
-    );
+    assert_eq!(rig.asked().last().unwrap().1.address, Some("127.0.0.1".parse().unwrap()));
 }
 
 /// A published port leads inside, after the authority allowed that very connection.
 #[test]
 fn n24_a_published_port_is_judged_for_each_connection() {
     let inside = echo();
-    let rig = Rig::start(Setup {
-        publish: vec![inside.port()],
-        ..Setup::default()
-    });
+    let rig = Rig::start(Setup { publish: vec![inside.port()], ..Setup::default() });
     rig.play_init();
     let round = |rig: &Rig| {
         let mut stream = TcpStream::connect(rig.published[0]).unwrap();
@@ -574,9 +492,7 @@ fn the_gateway_is_confined() {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", rig.process.id())).unwrap();
     let mut statuses =
         tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap());
-    let status = statuses
-        .find(|status| status.contains("Seccomp:\t2\n"))
-        .unwrap();
+    let status = statuses.find(|status| status.contains("Seccomp:\t2\n")).unwrap();
     let value = |key: &str| {
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
         line.split_ascii_whitespace().nth(1).unwrap().to_owned()
@@ -590,17 +506,9 @@ fn the_gateway_is_confined() {
     else {
         unreachable!()
     };
-    let names: Vec<&str> = controls
-        .iter()
-        .map(|control| control.name.as_str())
-        .collect();
+    let names: Vec<&str> = controls.iter().map(|control| control.name.as_str()).collect();
     assert_eq!(
         names,
-        [
-            "gateway.landlock",
-            "gateway.seccomp",
-            "gateway.privileges",
-            "gateway.capture"
-        ]
+        ["gateway.landlock", "gateway.seccomp", "gateway.privileges", "gateway.capture"]
     );
 }

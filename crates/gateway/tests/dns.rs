@@ -17,10 +17,7 @@ fn child() {
 #[test]
 fn n05_s18_no_question_leaves() {
     let upstream = Upstream::start();
-    let rig = Rig::start(Setup {
-        resolver: Some(upstream.address),
-        ..Setup::default()
-    });
+    let rig = Rig::start(Setup { resolver: Some(upstream.address), ..Setup::default() });
     let long = format!("{}.{}.sink.example", "a".repeat(63), "b".repeat(63));
     for name in ["a.example", &long, "a.example"] {
         assert!(rig.resolve(name, 1).is_some());
@@ -32,10 +29,7 @@ fn n05_s18_no_question_leaves() {
     assert_eq!(rig.resolve("wpad", 1), None);
     let first = rig.resolve("a.example", 1);
     assert_eq!(first, Some("198.18.1.0".parse().unwrap()));
-    assert_eq!(
-        rig.resolve("a.example", 28),
-        Some("fd52:6966:656e::1:0".parse().unwrap())
-    );
+    assert_eq!(rig.resolve("a.example", 28), Some("fd52:6966:656e::1:0".parse().unwrap()));
     rig.wait_for(
         "the last question",
         |m| matches!(m, FromGateway::Dns { record, .. } if record == "AAAA"),
@@ -44,11 +38,7 @@ fn n05_s18_no_question_leaves() {
         .log()
         .into_iter()
         .filter_map(|m| {
-            if let FromGateway::Dns { name, record, .. } = m {
-                Some((name, record))
-            } else {
-                None
-            }
+            if let FromGateway::Dns { name, record, .. } = m { Some((name, record)) } else { None }
         })
         .collect();
     let count = seen.len();
@@ -65,11 +55,7 @@ fn n05_n25_a_flood_of_names_is_counted() {
     for i in 0..400 {
         assert!(rig.resolve(&format!("n{i}.example"), 1).is_some());
     }
-    let told = rig
-        .log()
-        .iter()
-        .filter(|m| matches!(m, FromGateway::Dns { .. }))
-        .count();
+    let told = rig.log().iter().filter(|m| matches!(m, FromGateway::Dns { .. })).count();
     if told < 400 {
         rig.wait_for(
             "the count",
@@ -88,9 +74,7 @@ fn n07_s10_broken_packets_do_no_harm() {
     let mut response = query("a.example", 1);
     response[2] = 0x80;
     socket.send_to(&response, rig.dns).unwrap();
-    socket
-        .send_to(&query("a.example", 1)[..14], rig.dns)
-        .unwrap();
+    socket.send_to(&query("a.example", 1)[..14], rig.dns).unwrap();
     let mut buffer = [0u8; 512];
     let length = socket.recv(&mut buffer).unwrap();
     assert_eq!(
@@ -102,12 +86,7 @@ fn n07_s10_broken_packets_do_no_harm() {
     nul[17] = 0;
     socket.send_to(&nul, rig.dns).unwrap();
     let length = socket.recv(&mut buffer).unwrap();
-    assert_eq!(
-        buffer[7],
-        0,
-        "no address for a label with NUL: {:?}",
-        &buffer[..length]
-    );
+    assert_eq!(buffer[7], 0, "no address for a label with NUL: {:?}", &buffer[..length]);
 }
 
 /// The same answers over TCP, several on one connection.
@@ -118,9 +97,7 @@ fn questions_over_tcp_are_answered() {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     for name in ["a.example", "b.example"] {
         let packet = query(name, 1);
-        stream
-            .write_all(&u16::try_from(packet.len()).unwrap().to_be_bytes())
-            .unwrap();
+        stream.write_all(&u16::try_from(packet.len()).unwrap().to_be_bytes()).unwrap();
         stream.write_all(&packet).unwrap();
         let mut length = [0u8; 2];
         stream.read_exact(&mut length).unwrap();

@@ -84,7 +84,9 @@ fn prepare(
 }
 
 fn standard_descriptors(launch: &Launch<'_>, terminal: Option<OwnedFd>) -> Result<(), StepError> {
-    let null = || -> io::Result<OwnedFd> { Ok(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?.into()) };
+    let null = || -> io::Result<OwnedFd> {
+        Ok(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?.into())
+    };
     if let Some(slave) = &terminal {
         rustix::process::ioctl_tiocsctty(slave).during("take", "the terminal")?;
     }

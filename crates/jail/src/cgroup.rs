@@ -213,7 +213,8 @@ impl Group {
     }
 
     fn counter(&self, files: &[&str], key: &str) -> u64 {
-        let paths = self.directories.iter().flat_map(|d| files.iter().map(move |file| d.join(file)));
+        let paths =
+            self.directories.iter().flat_map(|d| files.iter().map(move |file| d.join(file)));
         paths
             .filter_map(|path| fs::read_to_string(path).ok())
             .flat_map(|text| {

@@ -50,7 +50,8 @@ pub fn devices(root: &Root, target: &Path, shared_bytes: u64) -> Result<(), Step
     for name in NODES {
         let source = Path::new("/dev").join(name);
         let place = mounts::open_place(&source).during("open", source.display())?;
-        let node = mounts::detach_copy(place.as_fd()).during("copy the mount of", source.display())?;
+        let node =
+            mounts::detach_copy(place.as_fd()).during("copy the mount of", source.display())?;
         mounts::set_attributes(node.as_fd(), quiet, false, None)
             .during("restrict", source.display())?;
         root.attach(&node, &target.join(name), false)?;

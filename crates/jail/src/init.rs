@@ -7,22 +7,22 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use ringfence_sys::fdpass;
 use ringfence_sys::process::{
     Namespaces, Side, close_all_but, drop_all_capabilities, exit_now, fork_into,
     scrub_arguments_and_environment,
 };
-use ringfence_sys::fdpass;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 
 use crate::agent::{self, say};
+use crate::idmap;
 use crate::launch::{Launch, Prepared, Stdio, kept};
 use crate::message::FromInside;
 use crate::network::{self, Captured};
 use crate::root::Root;
 use crate::step::{During, StepError};
-use crate::idmap;
 
 /// Runs as pid 1 until the agent ends; the caller exits then.
 pub fn main(launch: Launch<'_>, prepared: &Prepared, life: OwnedFd) {
@@ -52,6 +52,8 @@ fn live(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), 
 fn seclude(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), StepError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .during("tie", "the sandbox to its supervisor")?;
+    // Keys typed at the terminal are for the agent alone.
+    rustix::process::setsid().during("leave", "the caller's session")?;
     let mut keep = kept(launch, prepared);
     keep.push(life.as_fd());
     close_all_but(&keep).during("close", "inherited descriptors")?;

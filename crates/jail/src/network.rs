@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_model::boundary::Network;
 use ringfence_sys::{fdpass, netlink};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt,
+};
 use serde_json::json;
 
 use crate::limits::{CAPTURE_BACKLOG, CAPTURE_PORT, DNS_PORT, NAMED_PORTS};
@@ -63,7 +65,9 @@ fn hand_over_by_port(
         return Err(StepError::refused(
             "listen on",
             format!("{} ports", network.named_ports.len()),
-            format!("this kernel lacks nf_tables redirection, and then at most {NAMED_PORTS} ports can be named"),
+            format!(
+                "this kernel lacks nf_tables redirection, and then at most {NAMED_PORTS} ports can be named"
+            ),
         ));
     }
     for port in &network.named_ports {
@@ -129,5 +133,10 @@ fn socket_on(kind: SocketType, address: SocketAddr) -> io::Result<OwnedFd> {
 
 /// An unconnected TCP socket of this namespace, for a published port.
 pub fn fresh_socket() -> io::Result<OwnedFd> {
-    Ok(socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?)
+    Ok(socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        Some(ipproto::TCP),
+    )?)
 }

@@ -98,11 +98,16 @@ impl<'a> Stage<'a> {
     }
 
     fn open(&self, layers: &Layers<'_>) -> Result<Opened, StepError> {
-        let within = |path: &Path| Path::new(STAGE_STORE).join(path.file_name().unwrap_or_default());
+        let within =
+            |path: &Path| Path::new(STAGE_STORE).join(path.file_name().unwrap_or_default());
         let open = |path: &Path| {
             mounts::open_beneath(self.root, path).during("open the layer", path.display())
         };
-        Ok([open(Path::new(STAGE_LOWER))?, open(&within(layers.upper))?, open(&within(layers.work))?])
+        Ok([
+            open(Path::new(STAGE_LOWER))?,
+            open(&within(layers.upper))?,
+            open(&within(layers.work))?,
+        ])
     }
 }
 

@@ -85,12 +85,7 @@ impl Root {
         Ok(())
     }
 
-    fn make(
-        &self,
-        boundary: &Boundary,
-        mount: &Mount,
-        trees: &[OwnedFd],
-    ) -> Result<(), StepError> {
+    fn make(&self, boundary: &Boundary, mount: &Mount, trees: &[OwnedFd]) -> Result<(), StepError> {
         let target = mount.target.as_path();
         let root = self.as_fd();
         match &mount.kind {
@@ -127,8 +122,13 @@ impl Root {
             MountKind::Devices => devices::devices(self, target, boundary.limits.tmp),
             MountKind::Mask => self.mask(target),
             MountKind::Pin => self.cover(target, Attributes::NONE, "pin"),
+            MountKind::Anchor => {
+                make_directory(root, target, 0o755)?;
+                self.cover(target, Attributes::NONE, "pin")
+            }
             MountKind::Hold => {
-                let held = Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEVICES);
+                let held =
+                    Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEVICES);
                 self.cover(target, held, "hold")
             }
         }
@@ -188,12 +188,15 @@ impl Root {
         let made = if directory {
             rustix::fs::mkdirat(&*parent, name, Mode::from_raw_mode(0o755))
         } else {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             rustix::fs::openat(&*parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
         };
         match made {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(StepError::new("make the mount point", target.display(), &error.into())),
+            Err(error) => {
+                return Err(StepError::new("make the mount point", target.display(), &error.into()));
+            }
         }
         mounts::open_beneath(parent.as_fd(), name).during("open the mount point", target.display())
     }
@@ -218,8 +221,7 @@ impl Root {
 
     /// Mounts what is at `target` over itself: a mount point can neither be renamed nor removed.
     fn cover(&self, target: &Path, attributes: Attributes, verb: &str) -> Result<(), StepError> {
-        let place =
-            mounts::open_beneath(self.as_fd(), target).during(verb, target.display())?;
+        let place = mounts::open_beneath(self.as_fd(), target).during(verb, target.display())?;
         let tree = mounts::detach_copy(place.as_fd()).during(verb, target.display())?;
         if attributes != Attributes::NONE {
             mounts::set_attributes(tree.as_fd(), attributes, true, None)
@@ -298,12 +300,7 @@ pub fn make_directory(root: BorrowedFd<'_>, target: &Path, mode: u32) -> Result<
 }
 
 /// Makes a file in an opened directory; nothing may be there yet.
-fn make_file_in(
-    parent: impl AsFd,
-    name: &Path,
-    content: &[u8],
-    mode: u32,
-) -> io::Result<()> {
+fn make_file_in(parent: impl AsFd, name: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(mode))?;
     let mut rest = content;

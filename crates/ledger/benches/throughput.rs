@@ -43,16 +43,7 @@ fn main() {
     let mut writer = Writer::new(file.try_clone().unwrap(), "bench", subject, redactor).unwrap();
     let begin = now();
     for n in 0..RECORDS {
-        writer
-            .append(
-                &event,
-                Stamp {
-                    unix_s: 1_795_570_228,
-                    unix_ns: 0,
-                    boot_ns: n,
-                },
-            )
-            .unwrap();
+        writer.append(&event, Stamp { unix_s: 1_795_570_228, unix_ns: 0, boot_ns: n }).unwrap();
     }
     rate("appended", begin);
     let bytes = file.stream_position().unwrap();

@@ -88,11 +88,7 @@ pub(crate) fn write_value(
 }
 
 fn deeper(depth: usize) -> Result<usize, CanonicalError> {
-    if depth < DEPTH {
-        Ok(depth + 1)
-    } else {
-        Err(CanonicalError::Depth)
-    }
+    if depth < DEPTH { Ok(depth + 1) } else { Err(CanonicalError::Depth) }
 }
 
 /// Order of member names: by UTF-16 code units (RFC 8785 section 3.2.3).
@@ -211,19 +207,11 @@ mod tests {
     fn al2_only_integers_within_2_53_have_a_form() {
         let edge = "[0,-1,9007199254740992,-9007199254740992]";
         assert_eq!(form(edge), edge);
-        for bad in [
-            "9007199254740993",
-            "-9007199254740993",
-            "18446744073709551615",
-            "1.5",
-            "1e2",
-            "4.0",
-        ] {
+        for bad in
+            ["9007199254740993", "-9007199254740993", "18446744073709551615", "1.5", "1e2", "4.0"]
+        {
             let value: Value = serde_json::from_str(bad).unwrap();
-            assert!(
-                matches!(canonical(&value), Err(CanonicalError::Number(_))),
-                "{bad}"
-            );
+            assert!(matches!(canonical(&value), Err(CanonicalError::Number(_))), "{bad}");
         }
     }
 

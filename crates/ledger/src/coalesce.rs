@@ -43,38 +43,18 @@ impl<K: Hash + Eq + Clone> Coalescer<K> {
     /// A table of at most `most` keys (at least 1), each recorded at most once per window.
     #[must_use]
     pub fn new(window_ns: u64, most: usize) -> Self {
-        Self {
-            slots: HashMap::new(),
-            window_ns,
-            most: most.max(1),
-        }
+        Self { slots: HashMap::new(), window_ns, most: most.max(1) }
     }
 
     /// Counts one denial at a monotonic time.
     pub fn note(&mut self, key: K, now_ns: u64) -> Noted<K> {
         if let Some(slot) = self.slots.get_mut(&key) {
             slot.pending += 1;
-            return Noted {
-                record: false,
-                evicted: None,
-            };
+            return Noted { record: false, evicted: None };
         }
-        let evicted = if self.slots.len() >= self.most {
-            self.evict()
-        } else {
-            None
-        };
-        self.slots.insert(
-            key,
-            Slot {
-                pending: 0,
-                recorded_ns: now_ns,
-            },
-        );
-        Noted {
-            record: true,
-            evicted,
-        }
+        let evicted = if self.slots.len() >= self.most { self.evict() } else { None };
+        self.slots.insert(key, Slot { pending: 0, recorded_ns: now_ns });
+        Noted { record: true, evicted }
     }
 
     /// The counts whose window is over, to be recorded now. Keys that were quiet for a whole window
@@ -90,10 +70,7 @@ impl<K: Hash + Eq + Clone> Coalescer<K> {
                 return false;
             }
             due.push((key.clone(), slot.pending));
-            *slot = Slot {
-                pending: 0,
-                recorded_ns: now_ns,
-            };
+            *slot = Slot { pending: 0, recorded_ns: now_ns };
             true
         });
         due
@@ -102,27 +79,19 @@ impl<K: Hash + Eq + Clone> Coalescer<K> {
     /// Everything still uncounted: for the end of a run.
     pub fn drain(&mut self) -> Vec<(K, u64)> {
         let slots = self.slots.drain();
-        slots
-            .filter(|(_, slot)| slot.pending > 0)
-            .map(|(key, slot)| (key, slot.pending))
-            .collect()
+        slots.filter(|(_, slot)| slot.pending > 0).map(|(key, slot)| (key, slot.pending)).collect()
     }
 
     /// When the next [`Self::flush`] has something to do, if ever.
     #[must_use]
     pub fn next_due_ns(&self) -> Option<u64> {
         let pending = self.slots.values().filter(|slot| slot.pending > 0);
-        pending
-            .map(|slot| slot.recorded_ns.saturating_add(self.window_ns))
-            .min()
+        pending.map(|slot| slot.recorded_ns.saturating_add(self.window_ns)).min()
     }
 
     /// Makes room: the key that was recorded longest ago goes, one without a count if there is one.
     fn evict(&mut self) -> Option<(K, u64)> {
-        let oldest = self
-            .slots
-            .iter()
-            .min_by_key(|(_, slot)| (slot.pending > 0, slot.recorded_ns));
+        let oldest = self.slots.iter().min_by_key(|(_, slot)| (slot.pending > 0, slot.recorded_ns));
         let key = oldest.map(|(key, _)| key.clone())?;
         let slot = self.slots.remove(&key)?;
         (slot.pending > 0).then_some((key, slot.pending))
@@ -138,13 +107,7 @@ mod tests {
         let mut c = Coalescer::new(1000, 8);
         assert!(c.note("a", 0).record);
         for now in 1..=5 {
-            assert_eq!(
-                c.note("a", now),
-                Noted {
-                    record: false,
-                    evicted: None
-                }
-            );
+            assert_eq!(c.note("a", now), Noted { record: false, evicted: None });
         }
         assert!(c.note("b", 10).record);
         assert_eq!(c.flush(999), []);

@@ -42,12 +42,7 @@ pub struct Reader<R> {
 impl<R: BufRead> Reader<R> {
     /// A reader from the current position of `input`.
     pub fn new(input: R) -> Self {
-        Self {
-            input,
-            partial: Vec::new(),
-            line: 0,
-            broken: false,
-        }
+        Self { input, partial: Vec::new(), line: 0, broken: false }
     }
 
     /// The next record with its line as it stands (newline excluded), for output as JSON lines.
@@ -61,10 +56,7 @@ impl<R: BufRead> Reader<R> {
         self.line += 1;
         self.partial.pop();
         let bytes = std::mem::take(&mut self.partial);
-        let wrong = |why: String| ReadError::Record {
-            line: self.line,
-            why,
-        };
+        let wrong = |why: String| ReadError::Record { line: self.line, why };
         let text = String::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
         let record = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         Ok(Some((record, text)))
@@ -86,14 +78,11 @@ impl<R: BufRead> Reader<R> {
             }
             let end = memchr::memchr(b'\n', chunk).map(|at| at + 1);
             let take = end.unwrap_or(chunk.len());
-            self.partial
-                .extend_from_slice(chunk.get(..take).unwrap_or_default());
+            self.partial.extend_from_slice(chunk.get(..take).unwrap_or_default());
             self.input.consume(take);
             if self.partial.len() > LINE_BYTES + 1 {
                 self.broken = true;
-                return Err(ReadError::TooLong {
-                    line: self.line + 1,
-                });
+                return Err(ReadError::TooLong { line: self.line + 1 });
             }
             if end.is_some() {
                 return Ok(true);
@@ -106,8 +95,6 @@ impl<R: BufRead> Iterator for Reader<R> {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_line()
-            .map(|found| found.map(|(record, _)| record))
-            .transpose()
+        self.next_line().map(|found| found.map(|(record, _)| record)).transpose()
     }
 }

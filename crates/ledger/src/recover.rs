@@ -67,10 +67,7 @@ pub enum RecoverError {
 pub fn recover<R: Read>(reader: R) -> Result<Recovered, Fault> {
     let mut chain = Chain::default();
     let tail = verify_into(reader, &mut chain)?;
-    Ok(Recovered {
-        summary: chain.finish(),
-        tail,
-    })
+    Ok(Recovered { summary: chain.finish(), tail })
 }
 
 /// Opens a ledger to go on with it. `file` must be open for reading and appending, and nobody else
@@ -87,17 +84,10 @@ pub fn resume(
     redactor: Redactor,
     stamp: Stamp,
 ) -> Result<(Writer<File>, Recovered), RecoverError> {
-    let fault = |source| RecoverError::Fault {
-        file: name.to_owned(),
-        source,
-    };
+    let fault = |source| RecoverError::Fault { file: name.to_owned(), source };
     let found = recover(&mut file).map_err(fault)?;
     let bytes = found.tail.len();
-    let failed = |source| RecoverError::Aside {
-        file: name.to_owned(),
-        bytes,
-        source,
-    };
+    let failed = |source| RecoverError::Aside { file: name.to_owned(), bytes, source };
     if bytes > 0 {
         aside.keep(&found.tail).map_err(failed)?;
         file.set_len(found.summary.bytes).map_err(failed)?;

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::limits::KNOWN_SECRET_BYTES;
-use crate::shapes::{SECRET_HEADERS, TOKENS, is_secret_name, may_begin};
+use crate::shapes::{
+    PROGRAM_OPTIONS, SECRET_HEADERS, TOKENS, USER_OPTIONS, is_secret_name, may_begin,
+};
 
 /// No row of the table of tokens matches less than this, in bytes.
 const SHORTEST_TOKEN_BYTES: usize = 15;
@@ -42,13 +44,9 @@ impl Redactor {
         }
         let base64 = base64(value.as_bytes());
         let url_safe = base64.replace('+', "-").replace('/', "_");
-        for form in [
-            value.to_owned(),
-            percent(value, true),
-            percent(value, false),
-            base64,
-            url_safe,
-        ] {
+        for form in
+            [value.to_owned(), percent(value, true), percent(value, false), base64, url_safe]
+        {
             if !self.known.contains(&form) {
                 self.known.push(form);
             }
@@ -80,21 +78,29 @@ impl Redactor {
         if memchr::memchr3(b'=', b':', b' ', text.as_bytes()).is_some() {
             apply(&[schemes, userinfo, assignments]);
         }
+        if text.contains('-') || text.contains("pass:") {
+            apply(&[|text| options(text, "")]);
+        }
         out
     }
 
     /// Arguments with every secret masked, the one after an option such as `--password` too.
     #[must_use]
     pub fn arguments(&self, argv: &[String]) -> Vec<String> {
-        let mut secret_follows = false;
+        let program = argv.first().map_or("", |program| base_name(program));
+        let (mut before, mut last) = ("", "");
         argv.iter()
             .map(|argument| {
-                let masked = std::mem::replace(&mut secret_follows, takes_secret(argument));
-                match masked {
-                    true if argument.starts_with('-') => self.text(argument).into_owned(),
-                    true => mask("", "argument"),
-                    false => self.text(argument).into_owned(),
+                let follows = match option_value(program, last, argument) {
+                    Some(from) => from == 0,
+                    None => takes_secret(before, last) && !argument.starts_with('-'),
+                };
+                (before, last) = (last, argument);
+                if follows {
+                    return mask("", "argument");
                 }
+                let text = self.text(argument);
+                options(&text, program).unwrap_or_else(|| text.into_owned())
             })
             .collect()
     }
@@ -111,13 +117,75 @@ impl Redactor {
     }
 }
 
-/// Whether the argument after this one is a secret: `--password`, `-token`, curl's `-u`.
-fn takes_secret(argument: &str) -> bool {
+/// Whether the argument after `argument` is a secret: `--password`, `-token`, `set x_token`.
+fn takes_secret(before: &str, argument: &str) -> bool {
     match argument.strip_prefix('-') {
-        Some("u" | "-user" | "-proxy-user") => true,
         Some(name) => !name.contains('=') && is_secret_name(name),
-        None => false,
+        None => matches!(before, "set" | "-x" | "-gx") && is_secret_name(argument),
     }
+}
+
+fn base_name(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
+}
+
+/// Where the secret begins in a word that is the value of an option, or holds option and value:
+/// `-u me:pw`, `-ume:pw`, `--user=me:pw`, `-passin pass:x`, and what [`PROGRAM_OPTIONS`] lists.
+/// `last` is the word before. A user without a password is none.
+fn option_value(program: &str, last: &str, word: &str) -> Option<usize> {
+    let is_pair = |value: &str| {
+        let cut = value.find([':', '%']);
+        cut.is_some_and(|at| at > 0 && at + 1 < value.len() && !value.contains("://"))
+    };
+    if word.len() > 5 && word.starts_with("pass:") {
+        return Some(5);
+    }
+    if USER_OPTIONS.contains(&last) && is_pair(word) {
+        return Some(0);
+    }
+    for option in USER_OPTIONS {
+        let long = option.starts_with("--");
+        let value = word.strip_prefix(option);
+        let value = if long { value.and_then(|v| v.strip_prefix('=')) } else { value };
+        if let Some(value) = value.filter(|value| is_pair(value)) {
+            return Some(word.len() - value.len());
+        }
+    }
+    let own = PROGRAM_OPTIONS.iter().filter(|row| row.program == program);
+    own.into_iter().find_map(|row| {
+        let attached = row.attached && word.len() > row.option.len();
+        match word.strip_prefix(row.option) {
+            Some(_) if attached && !word.starts_with("--") => Some(row.option.len()),
+            _ => (row.follows && last == row.option && !word.is_empty()).then_some(0),
+        }
+    })
+}
+
+/// Secrets in options, in a text that may be a command line; `program` is whose argument the text
+/// is, until a word names another one.
+fn options<'a>(text: &'a str, program: &'a str) -> Option<String> {
+    let quote = |c: char| matches!(c, '"' | '\'' | '\\' | ';' | ')' | '(' | '`');
+    let mut ranges = Vec::new();
+    let (mut program, mut last) = (program, "");
+    let mut at = 0;
+    for raw in text.split_ascii_whitespace() {
+        // The word's place: words come in order, each found behind the last one.
+        let from = at + text.get(at..)?.find(raw)?;
+        at = from + raw.len();
+        let word = raw.trim_matches(quote);
+        let from = from + (raw.len() - raw.trim_start_matches(quote).len());
+        if !word.contains("[redacted:")
+            && let Some(secret) = option_value(program, last, word)
+        {
+            ranges.push((from + secret, from + word.len(), "argument"));
+        }
+        let name = base_name(word);
+        if PROGRAM_OPTIONS.iter().any(|row| row.program == name) {
+            program = name;
+        }
+        last = word;
+    }
+    replace(text, &disjoint(ranges))
 }
 
 /// What stands in place of a secret. Where the text around it is a host name, the mask is one too,
@@ -138,10 +206,7 @@ fn is_token_byte(byte: u8) -> bool {
 
 fn run(text: &str, from: usize, fits: impl Fn(u8) -> bool) -> usize {
     let rest = text.as_bytes().get(from..).unwrap_or_default();
-    from + rest
-        .iter()
-        .position(|byte| !fits(*byte))
-        .unwrap_or(rest.len())
+    from + rest.iter().position(|byte| !fits(*byte)).unwrap_or(rest.len())
 }
 
 /// Builds the text anew with some ranges (rising, not overlapping) replaced.
@@ -215,18 +280,10 @@ fn token_at(text: &str, at: usize) -> Option<(usize, &'static str)> {
 /// A JSON Web Token: two or more base64url parts that begin with `{"` (RFC 7519), any signature.
 fn jwt_end(text: &str, at: usize) -> Option<usize> {
     let header = run(text, at, is_token_byte);
-    let claims = text
-        .get(header..)?
-        .strip_prefix(".eyJ")
-        .map(|_| run(text, header + 1, is_token_byte))?;
+    let claims =
+        text.get(header..)?.strip_prefix(".eyJ").map(|_| run(text, header + 1, is_token_byte))?;
     let signed = text.get(claims..)?.starts_with('.');
-    (header - at >= 10).then(|| {
-        if signed {
-            run(text, claims + 1, is_token_byte)
-        } else {
-            claims
-        }
-    })
+    (header - at >= 10).then(|| if signed { run(text, claims + 1, is_token_byte) } else { claims })
 }
 
 /// `Bearer X`, `Basic X`, and the whole value of headers such as `Authorization:`.
@@ -276,9 +333,7 @@ fn userinfo(text: &str) -> Option<String> {
         let to = run(text, from, |b| {
             !matches!(b, b'/' | b'?' | b'#' | b'"' | b'\'' | b'<' | b'>') && b > b' '
         });
-        let at_sign = text
-            .get(from..to)
-            .and_then(|authority| authority.rfind('@'));
+        let at_sign = text.get(from..to).and_then(|authority| authority.rfind('@'));
         if let Some(length) = at_sign.filter(|length| *length > 0) {
             ranges.push((from, from + length, "userinfo"));
         }
@@ -313,12 +368,8 @@ fn assignments(text: &str) -> Option<String> {
 /// The name that ends before `at`, and whether a quote stands between.
 fn name_before(text: &str, at: usize) -> Option<(&str, bool)> {
     let before = text.get(..at)?;
-    let bare = before.trim_end_matches(['"', '\'']);
-    let name_bytes = bare
-        .bytes()
-        .rev()
-        .take_while(|b| is_token_byte(*b) || *b == b'.')
-        .count();
+    let bare = before.trim_end_matches(['"', '\'', '\\']);
+    let name_bytes = bare.bytes().rev().take_while(|b| is_token_byte(*b) || *b == b'.').count();
     let name = bare.get(bare.len() - name_bytes..)?;
     (!name.is_empty()).then_some((name, bare.len() < before.len()))
 }
@@ -326,19 +377,23 @@ fn name_before(text: &str, at: usize) -> Option<(&str, bool)> {
 /// The value that begins at or after `at`: quoted, or up to a separator.
 fn value_after(text: &str, at: usize, quoted_name: bool) -> Option<(usize, usize)> {
     let from = run(text, at, |b| b == b' ');
-    let quote = text
-        .as_bytes()
-        .get(from)
-        .copied()
-        .filter(|b| matches!(b, b'"' | b'\''));
+    // A quote inside a quoted text has a backslash before it.
+    let inner = run(text, from, |b| b == b'\\');
+    let is_quote = |b: &u8| matches!(b, b'"' | b'\'');
+    let from = match text.as_bytes().get(inner) {
+        Some(byte) if is_quote(byte) => inner,
+        _ => from,
+    };
+    let quote = text.as_bytes().get(from).copied().filter(is_quote);
     let (from, to) = match quote {
-        Some(quote) => (from + 1, run(text, from + 1, |b| b != quote)),
-        None => (
-            from,
-            run(text, from, |b| {
-                b > b' ' && !matches!(b, b'&' | b';' | b'"' | b'\'' | b'|')
-            }),
-        ),
+        Some(quote) => {
+            let end = run(text, from + 1, |b| b != quote);
+            let value = text.get(from + 1..end)?.trim_end_matches('\\');
+            (from + 1, from + 1 + value.len())
+        }
+        None => {
+            (from, run(text, from, |b| b > b' ' && !matches!(b, b'&' | b';' | b'"' | b'\'' | b'|')))
+        }
     };
     let value = text.get(from..to)?;
     let already = value.starts_with("[redacted:") || value.starts_with("redacted-");
@@ -370,9 +425,7 @@ fn base64(bytes: &[u8]) -> String {
         let word = (byte(0) << 16) | (byte(1) << 8) | byte(2);
         for sextet in 0..=chunk.len() {
             let index = (word >> (18 - 6 * sextet)) & 63;
-            out.push(char::from(
-                ALPHABET.get(index as usize).copied().unwrap_or(b'A'),
-            ));
+            out.push(char::from(ALPHABET.get(index as usize).copied().unwrap_or(b'A')));
         }
     }
     out

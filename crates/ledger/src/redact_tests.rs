@@ -23,19 +23,11 @@ fn c14_tokens_are_masked_by_shape() {
         ("glpat-abcdefghij0123456789".to_owned(), "gitlab-token"),
         (format!("npm_{long}"), "npm-token"),
         (format!("pypi-AgEIcHlwaS5vcmc{long}"), "pypi-token"),
-        (
-            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl".to_owned(),
-            "jwt",
-        ),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl".to_owned(), "jwt"),
     ];
     for (secret, kind) in cases {
-        for around in [
-            ("", ""),
-            ("x=", " y"),
-            ("(", ")"),
-            ("https://h/p?k=", "&z=1"),
-            ("é", "é"),
-        ] {
+        for around in [("", ""), ("x=", " y"), ("(", ")"), ("https://h/p?k=", "&z=1"), ("é", "é")]
+        {
             let masked = text(&format!("{}{secret}{}", around.0, around.1));
             assert_eq!(masked, format!("{}[redacted:{kind}]{}", around.0, around.1));
         }
@@ -49,48 +41,24 @@ fn c14_credentials_are_masked_by_place() {
             "curl -H 'Authorization: Bearer abc.def-123' x",
             "curl -H 'Authorization: [redacted:header]' x",
         ),
-        (
-            "AUTHORIZATION:Basic dXNlcjpwYXNz\nHost: a",
-            "AUTHORIZATION:[redacted:header]\nHost: a",
-        ),
-        (
-            "sent Bearer abcdefgh12345",
-            "sent Bearer [redacted:credential]",
-        ),
-        (
-            "https://user:pa@ss@h.example/x?a=b",
-            "https://[redacted:userinfo]@h.example/x?a=b",
-        ),
+        ("AUTHORIZATION:Basic dXNlcjpwYXNz\nHost: a", "AUTHORIZATION:[redacted:header]\nHost: a"),
+        ("sent Bearer abcdefgh12345", "sent Bearer [redacted:credential]"),
+        ("https://user:pa@ss@h.example/x?a=b", "https://[redacted:userinfo]@h.example/x?a=b"),
         (
             "postgres://u:p@db/x redis://:p@r",
             "postgres://[redacted:userinfo]@db/x redis://[redacted:userinfo]@r",
         ),
         ("FOO_TOKEN=hunter2 cmd", "FOO_TOKEN=[redacted:value] cmd"),
         ("--token=abc", "--token=[redacted:value]"),
-        (
-            "mysql --password hunter2 db",
-            "mysql --password [redacted:value] db",
-        ),
-        (
-            "https://h/?access_token=abc&b=1",
-            "https://h/?access_token=[redacted:value]&b=1",
-        ),
-        (
-            "{\"password\": \"a b\", \"x\": 1}",
-            "{\"password\": \"[redacted:value]\", \"x\": 1}",
-        ),
-        (
-            "export API_KEY='a b c'",
-            "export API_KEY='[redacted:value]'",
-        ),
+        ("mysql --password hunter2 db", "mysql --password [redacted:value] db"),
+        ("https://h/?access_token=abc&b=1", "https://h/?access_token=[redacted:value]&b=1"),
+        ("{\"password\": \"a b\", \"x\": 1}", "{\"password\": \"[redacted:value]\", \"x\": 1}"),
+        ("export API_KEY='a b c'", "export API_KEY='[redacted:value]'"),
         (
             "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----\nrest",
             "[redacted:pem]\nrest",
         ),
-        (
-            "x -----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn",
-            "x [redacted:pem]",
-        ),
+        ("x -----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn", "x [redacted:pem]"),
     ];
     for (input, want) in cases {
         assert_eq!(text(input), want);
@@ -134,27 +102,15 @@ fn sp3_known_values_go_in_every_encoding() {
     );
     assert!(!format!("{redactor:?}").contains("p@ss"));
     let host = Redactor::new(["s3cretvalue".to_owned()]);
-    assert_eq!(
-        host.text("s3cretvalue.evil.example"),
-        "redacted-known.evil.example"
-    );
+    assert_eq!(host.text("s3cretvalue.evil.example"), "redacted-known.evil.example");
 }
 
 #[test]
 fn c14_arguments_after_secret_options_go() {
-    let argv: Vec<String> = [
-        "curl",
-        "-u",
-        "me:pw",
-        "--password",
-        "hunter2",
-        "--token",
-        "--next",
-        "-X",
-        "GET",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let argv: Vec<String> =
+        ["curl", "-u", "me:pw", "--password", "hunter2", "--token", "--next", "-X", "GET"]
+            .map(str::to_owned)
+            .to_vec();
     let masked = Redactor::default().arguments(&argv);
     assert_eq!(
         masked,
@@ -170,11 +126,79 @@ fn c14_arguments_after_secret_options_go() {
             "GET"
         ]
     );
-    assert_eq!(
-        Redactor::default().named("GH_TOKEN", "abc"),
-        "[redacted:value]"
-    );
+    assert_eq!(Redactor::default().named("GH_TOKEN", "abc"), "[redacted:value]");
     assert_eq!(Redactor::default().named("HOME", "/home/x"), "/home/x");
+}
+
+/// C14: the shapes in which programs are given secrets, as arguments and inside a shell's command.
+#[test]
+fn c14_argument_shapes_of_common_programs() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["curl", "-ume:pw", "x"], &["curl", "-u[redacted:argument]", "x"]),
+        (&["curl", "--user=me:pw"], &["curl", "--user=[redacted:argument]"]),
+        (&["curl", "-U", "me:pw"], &["curl", "-U", "[redacted:argument]"]),
+        (&["curl", "-b", "sid=abc"], &["curl", "-b", "[redacted:argument]"]),
+        (
+            &["/usr/bin/mysql", "-phunter2", "db"],
+            &["/usr/bin/mysql", "-p[redacted:argument]", "db"],
+        ),
+        (
+            &["sshpass", "-p", "hunter2", "ssh", "h"],
+            &["sshpass", "-p", "[redacted:argument]", "ssh", "h"],
+        ),
+        (&["redis-cli", "-a", "-hunter2"], &["redis-cli", "-a", "[redacted:argument]"]),
+        (
+            &["openssl", "rsa", "-passin", "pass:hunter2"],
+            &["openssl", "rsa", "-passin", "pass:[redacted:argument]"],
+        ),
+        (
+            &["smbclient", "-U", "me%pw", "//h/s"],
+            &["smbclient", "-U", "[redacted:argument]", "//h/s"],
+        ),
+        (
+            &["aws", "configure", "set", "aws_secret_access_key", "wJalr"],
+            &["aws", "configure", "set", "aws_secret_access_key", "[redacted:argument]"],
+        ),
+        (
+            &[
+                "sh",
+                "-c",
+                "curl -u me:pw https://h/ && mysql -phunter2 <x; docker login -u me -p 'hunter2'",
+            ],
+            &[
+                "sh",
+                "-c",
+                "curl -u [redacted:argument] https://h/ && mysql -p[redacted:argument] <x; docker login -u me -p '[redacted:argument]'",
+            ],
+        ),
+        (
+            &["bash", "-c", r#"curl -d "{\"password\":\"hunter2\",\"x\":1}" h"#],
+            &["bash", "-c", r#"curl -d "{\"password\":\"[redacted:value]\",\"x\":1}" h"#],
+        ),
+    ];
+    for (argv, want) in cases {
+        let argv: Vec<String> = argv.iter().map(|a| (*a).to_owned()).collect();
+        assert_eq!(Redactor::default().arguments(&argv), *want);
+    }
+}
+
+/// C14, RM1: what was run stays readable: an option is no hiding place for a program's name.
+#[test]
+fn c14_rm1_ordinary_arguments_stay() {
+    for argv in [
+        &["python3", "-u", "evil.py"][..],
+        &["bash", "-u", "evil.sh", "-p", "x"],
+        &["sudo", "-u", "root", "id"],
+        &["docker", "run", "-p", "8080:80", "x"],
+        &["mysql", "-p", "db"],
+        &["grep", "password", "file.txt"],
+        &["git", "add", "-u", "src"],
+        &["mkdir", "-p", "a/b"],
+        &["curl", "-u", "me"],
+    ] {
+        let argv: Vec<String> = argv.iter().map(|a| (*a).to_owned()).collect();
+        assert_eq!(Redactor::default().arguments(&argv), argv);
+    }
 }
 
 proptest::proptest! {

@@ -19,69 +19,32 @@ pub fn line(record: &Record) -> String {
 fn event(event: &Event) -> String {
     match event {
         Event::Start(start) => started(start),
-        Event::Released {
-            controls,
-            self_test,
-        } => format!(
+        Event::Released { controls, self_test } => format!(
             "released   {} controls in force, {} self-test findings",
             controls.len(),
             self_test.len()
         ),
-        Event::Decision {
-            request,
-            decision,
-            count,
-            ..
-        } => decided(request, decision, *count),
-        Event::Outcome {
-            flow,
-            sent,
-            received,
-            duration_us,
-            error,
-        } => {
-            let cause = error
-                .as_ref()
-                .map_or(String::new(), |error| format!(": {error}"));
+        Event::Decision { request, decision, count, .. } => decided(request, decision, *count),
+        Event::Outcome { flow, sent, received, duration_us, error } => {
+            let cause = error.as_ref().map_or(String::new(), |error| format!(": {error}"));
             let ms = duration_us / 1000;
             format!("closed     connection {flow}, {sent} bytes out, {received} in, {ms} ms{cause}")
         }
-        Event::Dns {
-            name,
-            record,
-            answer,
-            count,
-        } => {
+        Event::Dns { name, record, answer, count } => {
             let answer = answer.as_deref().unwrap_or("no data");
             format!("lookup     {name} {record}: {answer}{}", times(*count))
         }
-        Event::Exec {
-            pid,
-            path,
-            argv,
-            truncated,
-        } => {
+        Event::Exec { pid, path, argv, truncated } => {
             let cut = if *truncated { " (cut)" } else { "" };
             format!("exec       {path} [{}] pid {pid}{cut}", argv.join(" "))
         }
-        Event::Limit {
-            name,
-            limit,
-            action,
-        } => format!("limit      {name} ({limit}): {action}"),
-        Event::Policy {
-            generation,
-            layer,
-            summary,
-            ..
-        } => {
+        Event::Limit { name, limit, action } => format!("limit      {name} ({limit}): {action}"),
+        Event::Policy { generation, layer, summary, .. } => {
             format!("policy     generation {generation} by {layer}: {summary}")
         }
         Event::Control { verb, by } => format!("control    {verb} by {by}"),
         Event::Sensor { what } => format!("sensor     {what}"),
-        Event::Workspace {
-            verb, paths, count, ..
-        } => {
+        Event::Workspace { verb, paths, count, .. } => {
             format!("workspace  {verb}, {count} paths: {}", few(paths))
         }
         Event::End(end) => ended(end),
@@ -91,11 +54,7 @@ fn event(event: &Event) -> String {
 fn started(start: &Start) -> String {
     let argv = start.manifest.get("argv").and_then(|argv| argv.as_array());
     let words = argv.into_iter().flatten().filter_map(|word| word.as_str());
-    format!(
-        "started    {} (ringfence {})",
-        words.collect::<Vec<_>>().join(" "),
-        start.version
-    )
+    format!("started    {} (ringfence {})", words.collect::<Vec<_>>().join(" "), start.version)
 }
 
 fn decided(request: &Request, decision: &Decision, count: u64) -> String {
@@ -104,16 +63,8 @@ fn decided(request: &Request, decision: &Decision, count: u64) -> String {
         Verdict::Deny => "denied   ",
         Verdict::Ask => "asked    ",
     };
-    let rules: Vec<String> = decision
-        .rules
-        .iter()
-        .map(|rule| rule.source.to_string())
-        .collect();
-    let rules = if rules.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", few(&rules))
-    };
+    let rules: Vec<String> = decision.rules.iter().map(|rule| rule.source.to_string()).collect();
+    let rules = if rules.is_empty() { String::new() } else { format!(" ({})", few(&rules)) };
     format!(
         "{verdict}  {} {}  {}{rules}{}",
         request.action,
@@ -138,22 +89,13 @@ fn ended(end: &End) -> String {
 }
 
 fn times(count: u64) -> String {
-    if count > 1 {
-        format!("  ({count} times)")
-    } else {
-        String::new()
-    }
+    if count > 1 { format!("  ({count} times)") } else { String::new() }
 }
 
 /// The first few of a list.
 fn few(list: &[String]) -> String {
     const SHOWN: usize = 5;
-    let shown = list
-        .iter()
-        .take(SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let shown = list.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     match list.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -202,9 +144,7 @@ mod tests {
                 answer: Some(evil.to_owned()),
                 count: 2,
             },
-            Event::Sensor {
-                what: evil.to_owned(),
-            },
+            Event::Sensor { what: evil.to_owned() },
             Event::Workspace {
                 verb: "apply".to_owned(),
                 paths: vec![evil.to_owned()],
@@ -214,10 +154,7 @@ mod tests {
         ];
         for event in events {
             let text = shown(event);
-            assert!(
-                text.chars().all(ringfence_model::text::is_plain),
-                "{text:?}"
-            );
+            assert!(text.chars().all(ringfence_model::text::is_plain), "{text:?}");
             assert!(text.starts_with("2026-11-25T01:30:28Z  "), "{text}");
             assert!(text.contains("a\\nb\\u{1b}[2K\\u{202e}x"), "{text}");
         }

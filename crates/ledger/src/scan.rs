@@ -56,9 +56,7 @@ pub(crate) fn scan(line: &[u8]) -> Scanned<Parts<'_>> {
     let boot = c.string("`boot_ns` is a text")?;
     let boot_ns = decimal(boot).ok_or(c.wrong("`boot_ns` is a decimal number"))?;
     c.literal(b",\"event\":", "`event` follows `boot_ns`")?;
-    let kind = c
-        .object(1, b"type")?
-        .ok_or(c.wrong("an event has a `type`"))?;
+    let kind = c.object(1, b"type")?.ok_or(c.wrong("an event has a `type`"))?;
     let hash_from = c.at;
     c.literal(b",\"hash\":", "`hash` follows `event`")?;
     let hash = c.digest()?;
@@ -136,11 +134,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn literal(&mut self, text: &[u8], why: &'static str) -> Scanned<()> {
-        if self
-            .line
-            .get(self.at..)
-            .is_some_and(|rest| rest.starts_with(text))
-        {
+        if self.line.get(self.at..).is_some_and(|rest| rest.starts_with(text)) {
             self.at += text.len();
             Ok(())
         } else {
@@ -225,11 +219,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn deeper(&self, depth: usize) -> Scanned<usize> {
-        if depth < DEPTH {
-            Ok(depth + 1)
-        } else {
-            Err(self.wrong("it is nested too deep"))
-        }
+        if depth < DEPTH { Ok(depth + 1) } else { Err(self.wrong("it is nested too deep")) }
     }
 
     fn array(&mut self, depth: usize) -> Scanned<()> {
@@ -304,10 +294,7 @@ mod tests {
     use super::*;
 
     fn accepts(value: &str) -> bool {
-        let mut c = Cursor {
-            line: value.as_bytes(),
-            at: 0,
-        };
+        let mut c = Cursor { line: value.as_bytes(), at: 0 };
         c.value(0).is_ok() && c.at == value.len()
     }
 

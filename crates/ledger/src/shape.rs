@@ -28,12 +28,7 @@ pub(crate) fn event_bytes(event: &Event, redactor: &Redactor) -> Result<Vec<u8>,
     for (bytes, items) in FIELD_STEPS {
         let mut value =
             serde_json::to_value(event).map_err(|error| CanonicalError::Json(error.to_string()))?;
-        let mut walk = Walk {
-            redactor,
-            bytes,
-            items,
-            cut: false,
-        };
+        let mut walk = Walk { redactor, bytes, items, cut: false };
         walk.value(&mut value, None, false);
         mark_truncated(&mut value, walk.cut);
         let mut out = Vec::with_capacity(512);
@@ -98,9 +93,7 @@ impl Walk<'_> {
         if key == Some("argv") && texts {
             self.arguments(items);
         } else {
-            items
-                .iter_mut()
-                .for_each(|item| self.value(item, None, free));
+            items.iter_mut().for_each(|item| self.value(item, None, free));
         }
         // A list of typed things cannot hold a mark, so it is left whole and counts in full.
         if items.len() > self.items && (free || texts) {
@@ -112,11 +105,7 @@ impl Walk<'_> {
     }
 
     fn arguments(&mut self, items: &mut [Value]) {
-        let argv: Vec<String> = items
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
+        let argv: Vec<String> = items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         for (item, masked) in items.iter_mut().zip(self.redactor.arguments(&argv)) {
             *item = Value::String(masked);
         }

@@ -14,11 +14,7 @@ pub(crate) struct Token {
 }
 
 const fn token(prefix: &'static str, least: usize, kind: &'static str) -> Token {
-    Token {
-        prefix,
-        least,
-        kind,
-    }
+    Token { prefix, least, kind }
 }
 
 /// The shapes; a longer prefix stands before a shorter one that it begins with.
@@ -49,13 +45,36 @@ pub(crate) const TOKENS: &[Token] = &[
     token("pypi-", 16, "pypi-token"),
     token("hf_", 30, "huggingface-token"),
     token("dop_v1_", 32, "digitalocean-token"),
+    token("dckr_pat_", 20, "docker-token"),
+    token("shpat_", 30, "shopify-token"),
+    token("hvs.", 20, "vault-token"),
+    token("hvb.", 20, "vault-token"),
+    token("whsec_", 24, "stripe-key"),
+    token("gsk_", 40, "groq-key"),
+    token("xai-", 40, "xai-key"),
+    token("glsa_", 30, "grafana-token"),
+    token("lin_api_", 30, "linear-key"),
+    token("tskey-", 20, "tailscale-key"),
+    token("AGE-SECRET-KEY-1", 40, "age-key"),
 ];
 
 /// Whether any token of the table can begin with this byte.
 pub(crate) fn may_begin(byte: u8) -> bool {
     matches!(
         byte,
-        b's' | b'r' | b'g' | b'A' | b'y' | b'x' | b'n' | b'p' | b'h' | b'd' | b'e'
+        b's' | b'r'
+            | b'g'
+            | b'A'
+            | b'y'
+            | b'x'
+            | b'n'
+            | b'p'
+            | b'h'
+            | b'd'
+            | b'e'
+            | b'w'
+            | b'l'
+            | b't'
     )
 }
 
@@ -97,13 +116,69 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
     };
     SECRET_NAMES.iter().any(|ending| {
         ending.len() <= name.len()
-            && ending
-                .bytes()
-                .rev()
-                .zip(name.bytes().rev())
-                .all(|(want, byte)| want == plain(byte))
+            && ending.bytes().rev().zip(name.bytes().rev()).all(|(want, byte)| want == plain(byte))
     })
 }
+
+/// Options whose value is `user:password` (curl, wget, many others) or `user%password` (smbclient).
+pub(crate) const USER_OPTIONS: &[&str] = &["-u", "-U", "--user", "--proxy-user"];
+
+/// An option of one program whose value is a secret though its name does not say so.
+pub(crate) struct ProgramOption {
+    /// The program's file name, or the subcommand that has the option.
+    pub(crate) program: &'static str,
+    /// The option.
+    pub(crate) option: &'static str,
+    /// Whether the value can be in the same word: `-pSECRET`.
+    pub(crate) attached: bool,
+    /// Whether it can be the next word: `-p SECRET`.
+    pub(crate) follows: bool,
+}
+
+const fn option(
+    program: &'static str,
+    option: &'static str,
+    attached: bool,
+    follows: bool,
+) -> ProgramOption {
+    ProgramOption { program, option, attached, follows }
+}
+
+/// By the programs' manuals. `mysql -p x` means a database named x, so only the attached form.
+pub(crate) const PROGRAM_OPTIONS: &[ProgramOption] = &[
+    option("mysql", "-p", true, false),
+    option("mysqldump", "-p", true, false),
+    option("mysqladmin", "-p", true, false),
+    option("mysqlimport", "-p", true, false),
+    option("mariadb", "-p", true, false),
+    option("mariadb-dump", "-p", true, false),
+    option("mariadb-admin", "-p", true, false),
+    option("sshpass", "-p", true, true),
+    option("login", "-p", true, true),
+    option("mongo", "-p", false, true),
+    option("mongosh", "-p", false, true),
+    option("mongodump", "-p", false, true),
+    option("mongorestore", "-p", false, true),
+    option("redis-cli", "-a", false, true),
+    option("redis-cli", "--pass", false, true),
+    option("zip", "-P", true, true),
+    option("unzip", "-P", true, true),
+    option("7z", "-p", true, false),
+    option("7za", "-p", true, false),
+    option("7zz", "-p", true, false),
+    option("ldapsearch", "-w", true, true),
+    option("ldapmodify", "-w", true, true),
+    option("ldapadd", "-w", true, true),
+    option("ldapdelete", "-w", true, true),
+    option("ldapwhoami", "-w", true, true),
+    option("ssh-keygen", "-N", true, true),
+    option("ssh-keygen", "-P", true, true),
+    option("sqlcmd", "-P", true, true),
+    option("curl", "--pass", false, true),
+    option("curl", "--oauth2-bearer", false, true),
+    option("curl", "-b", true, true),
+    option("curl", "--cookie", false, true),
+];
 
 /// Header names, lower case, whose whole value is a secret.
 pub(crate) const SECRET_HEADERS: &[&str] = &[
@@ -161,9 +236,7 @@ mod tests {
             assert!(may_begin(token.prefix.as_bytes()[0]), "{}", token.prefix);
         }
         for (at, token) in TOKENS.iter().enumerate() {
-            let hidden = TOKENS[..at]
-                .iter()
-                .any(|before| token.prefix.starts_with(before.prefix));
+            let hidden = TOKENS[..at].iter().any(|before| token.prefix.starts_with(before.prefix));
             assert!(!hidden, "{} comes too late", token.prefix);
         }
     }

@@ -48,11 +48,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -72,20 +68,11 @@ mod tests {
 
     #[test]
     fn al5_times_are_rfc_3339() {
-        let at = |unix_s, unix_ns| {
-            rfc3339(Stamp {
-                unix_s,
-                unix_ns,
-                boot_ns: 0,
-            })
-        };
+        let at = |unix_s, unix_ns| rfc3339(Stamp { unix_s, unix_ns, boot_ns: 0 });
         // As `date -u -d @N +%FT%TZ` says.
         assert_eq!(at(0, 0), "1970-01-01T00:00:00.000000000Z");
         assert_eq!(at(951_782_400, 1), "2000-02-29T00:00:00.000000001Z");
-        assert_eq!(
-            at(1_795_570_228, 999_999_999),
-            "2026-11-25T01:30:28.999999999Z"
-        );
+        assert_eq!(at(1_795_570_228, 999_999_999), "2026-11-25T01:30:28.999999999Z");
         assert_eq!(at(4_107_542_399, 0), "2100-02-28T23:59:59.000000000Z");
         assert_eq!(at(4_107_542_400, 0), "2100-03-01T00:00:00.000000000Z");
         assert_eq!(at(-1, 0), "1969-12-31T23:59:59.000000000Z");

@@ -128,9 +128,7 @@ pub fn verify<R: Read>(reader: R) -> Result<Summary, Fault> {
 
 /// Checks all whole lines; returns the bytes after the last newline.
 pub(crate) fn verify_into<R: Read>(mut reader: R, chain: &mut Chain) -> Result<Vec<u8>, Fault> {
-    let workers = std::thread::available_parallelism()
-        .map_or(1, |n| n.get())
-        .min(VERIFY_WORKERS);
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(VERIFY_WORKERS);
     let mut buffer = vec![0; VERIFY_CHUNK_BYTES + LINE_BYTES + 1];
     let mut filled = 0;
     loop {
@@ -190,9 +188,7 @@ fn check_alone(lines: &[u8]) -> Vec<Alone<'_>> {
 }
 
 fn has_its_hash(parts: &Parts<'_>) -> bool {
-    let hash = Sha256::new()
-        .chain_update(parts.before_hash)
-        .chain_update(parts.after_hash);
+    let hash = Sha256::new().chain_update(parts.before_hash).chain_update(parts.after_hash);
     same_digest(&hash.finalize(), parts.hash)
 }
 
@@ -222,11 +218,7 @@ impl Default for Chain {
     fn default() -> Self {
         let mut prev = [b'0'; 64];
         prev.copy_from_slice(GENESIS.as_bytes());
-        Self {
-            summary: Summary::default(),
-            prev,
-            time: Vec::new(),
-        }
+        Self { summary: Summary::default(), prev, time: Vec::new() }
     }
 }
 
@@ -239,24 +231,14 @@ impl Chain {
     }
 
     fn fault(&self, what: FaultKind) -> Fault {
-        Fault {
-            index: self.summary.records,
-            offset: self.summary.bytes,
-            what,
-        }
+        Fault { index: self.summary.records, offset: self.summary.bytes, what }
     }
 
     /// Checks the next lines. What a line is by itself is found by several threads; how it follows
     /// from the one before is then seen in order, so the first fault is the one that is named.
     fn lines(&mut self, chunk: &[u8], workers: usize) -> Result<(), Fault> {
-        let mut pieces = split_lines(
-            chunk,
-            if chunk.len() < VERIFY_PIECE_BYTES {
-                1
-            } else {
-                workers
-            },
-        );
+        let mut pieces =
+            split_lines(chunk, if chunk.len() < VERIFY_PIECE_BYTES { 1 } else { workers });
         let own = pieces.pop().unwrap_or_default();
         let checked = std::thread::scope(|scope| {
             let running: Vec<_> = pieces
@@ -280,8 +262,7 @@ impl Chain {
             return Err(self.fault(FaultKind::TooLong));
         }
         let (parts, hashed) = alone.map_err(|error| self.fault(error.into()))?;
-        self.check(&parts, hashed)
-            .map_err(|what| self.fault(what))?;
+        self.check(&parts, hashed).map_err(|what| self.fault(what))?;
         self.prev.copy_from_slice(parts.hash);
         let summary = &mut self.summary;
         if summary.records == 0 {
@@ -314,10 +295,7 @@ impl Chain {
             return Err(FaultKind::Time);
         }
         if parts.boot_ns < self.summary.boot_ns {
-            return Err(FaultKind::BootClock {
-                from: self.summary.boot_ns,
-                to: parts.boot_ns,
-            });
+            return Err(FaultKind::BootClock { from: self.summary.boot_ns, to: parts.boot_ns });
         }
         // A person applies or discards changes after the run; nothing else may follow its end.
         if self.summary.ended && !matches!(parts.kind, b"workspace" | b"control" | b"sensor") {
@@ -344,11 +322,7 @@ impl Chain {
 /// Whether hexadecimal digits (already known to be such) spell these bytes.
 fn same_digest(bytes: &[u8], digits: &[u8]) -> bool {
     let value = |digit: u8| {
-        if digit > b'9' {
-            digit - b'a' + 10
-        } else {
-            digit - b'0'
-        }
+        if digit > b'9' { digit - b'a' + 10 } else { digit - b'0' }
     };
     digits.len() == bytes.len() * 2
         && bytes

@@ -61,11 +61,7 @@ pub struct Head {
 
 impl Default for Head {
     fn default() -> Self {
-        Self {
-            records: 0,
-            hash: GENESIS.to_owned(),
-            boot_ns: 0,
-        }
+        Self { records: 0, hash: GENESIS.to_owned(), boot_ns: 0 }
     }
 }
 
@@ -168,24 +164,15 @@ impl<W: Write> Writer<W> {
     /// When the event has no record, the write fails or is short, or an earlier one did.
     pub fn append(&mut self, event: &Event, stamp: Stamp) -> Result<u64, AppendError> {
         if let Some(cause) = &self.poisoned {
-            return Err(AppendError::Poisoned {
-                file: self.file.clone(),
-                cause: cause.clone(),
-            });
+            return Err(AppendError::Poisoned { file: self.file.clone(), cause: cause.clone() });
         }
-        let event = event_bytes(event, &self.redactor).map_err(|source| AppendError::Event {
-            file: self.file.clone(),
-            source,
-        })?;
+        let event = event_bytes(event, &self.redactor)
+            .map_err(|source| AppendError::Event { file: self.file.clone(), source })?;
         let boot_ns = stamp.boot_ns.max(self.head.boot_ns);
         let hash = self.build_line(&event, stamp, boot_ns);
         self.write_line()?;
         let seq = self.head.records;
-        self.head = Head {
-            records: seq + 1,
-            hash,
-            boot_ns,
-        };
+        self.head = Head { records: seq + 1, hash, boot_ns };
         Ok(seq)
     }
 
@@ -251,19 +238,12 @@ impl<W: Write> Writer<W> {
             Err(error) => error,
         };
         self.poisoned = Some(source.to_string());
-        Err(AppendError::Write {
-            file: self.file.clone(),
-            source,
-        })
+        Err(AppendError::Write { file: self.file.clone(), source })
     }
 
     fn encode_subject(&mut self) -> Result<(), AppendError> {
         let mut subject = self.subject.clone();
-        for text in [
-            &mut subject.agent,
-            &mut subject.principal,
-            &mut subject.host,
-        ] {
+        for text in [&mut subject.agent, &mut subject.principal, &mut subject.host] {
             *text = short_text(text, &self.redactor);
         }
         let encoded = serde_json::to_value(&subject)
@@ -288,27 +268,18 @@ impl Writer<File> {
     /// When the sync fails, or an earlier write did.
     pub fn sync(&mut self) -> Result<(), AppendError> {
         if let Some(cause) = &self.poisoned {
-            return Err(AppendError::Poisoned {
-                file: self.file.clone(),
-                cause: cause.clone(),
-            });
+            return Err(AppendError::Poisoned { file: self.file.clone(), cause: cause.clone() });
         }
         self.out.sync_data().map_err(|source| {
             self.poisoned = Some(source.to_string());
-            AppendError::Write {
-                file: self.file.clone(),
-                source,
-            }
+            AppendError::Write { file: self.file.clone(), source }
         })
     }
 }
 
 /// SHA-256 in lower-case hex over a record's canonical bytes, given as the two parts around `hash`.
 pub(crate) fn record_hash(before: &[u8], after: &[u8]) -> String {
-    hex(&Sha256::new()
-        .chain_update(before)
-        .chain_update(after)
-        .finalize())
+    hex(&Sha256::new().chain_update(before).chain_update(after).finalize())
 }
 
 /// Lower-case hexadecimal digits.
@@ -317,9 +288,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         for nibble in [byte >> 4, byte & 15] {
-            out.push(char::from(
-                DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0'),
-            ));
+            out.push(char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0')));
         }
     }
     out

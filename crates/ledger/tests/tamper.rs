@@ -12,10 +12,7 @@ use ringfence_model::event::Event;
 #[test]
 fn al2_an_honest_ledger_verifies_and_says_what_it_is() {
     let summary = verify(ledger(3).as_slice()).unwrap();
-    assert_eq!(
-        (summary.records, summary.ended, summary.warning_count),
-        (5, true, 0)
-    );
+    assert_eq!((summary.records, summary.ended, summary.warning_count), (5, true, 0));
     assert_eq!(summary.first_time, "2026-11-25T01:30:28.000000005Z");
     assert_eq!(summary.last_time, "2026-11-25T01:30:32.000000005Z");
     assert_eq!(summary.bytes, ledger(3).len() as u64);
@@ -33,10 +30,8 @@ fn al2_a_third_party_finds_the_same_hash_without_this_code() {
     let at = line.find(",\"hash\":\"").unwrap();
     let rest = format!("{}{}", &line[..at], line[at + 9 + 64 + 1..].trim_end());
     use sha2::Digest as _;
-    let digest: String = sha2::Sha256::digest(rest.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest: String =
+        sha2::Sha256::digest(rest.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(&line[at + 9..at + 9 + 64], digest);
     assert_eq!(digest, verify(ledger(0).as_slice()).unwrap().head);
 }
@@ -61,32 +56,16 @@ fn s34_c12_a_clock_set_back_is_seen() {
     let mut out = Vec::new();
     let mut writer = Writer::new(&mut out, "test", subject(), Redactor::default()).unwrap();
     writer.append(&start(), stamp(10)).unwrap();
-    writer
-        .append(
-            &end(),
-            Stamp {
-                unix_s: 5,
-                ..stamp(11)
-            },
-        )
-        .unwrap();
+    writer.append(&end(), Stamp { unix_s: 5, ..stamp(11) }).unwrap();
     let summary = verify(out.as_slice()).unwrap();
     assert_eq!(summary.warning_count, 1);
-    assert!(matches!(
-        summary.warnings[0],
-        Warning::WallClock { index: 1, .. }
-    ));
+    assert!(matches!(summary.warnings[0], Warning::WallClock { index: 1, .. }));
 
     // The writer never writes an earlier boot clock; someone who forges hashes might.
-    let text = String::from_utf8(out)
-        .unwrap()
-        .replace("\"boot_ns\":\"1011\"", "\"boot_ns\":\"0\"");
+    let text = String::from_utf8(out).unwrap().replace("\"boot_ns\":\"1011\"", "\"boot_ns\":\"0\"");
     let forged = rehash(&lines(text.as_bytes()));
     let fault = verify(forged.as_slice()).expect_err("boot clock");
-    assert!(
-        matches!(fault.what, FaultKind::BootClock { from: 1010, to: 0 }),
-        "{fault}"
-    );
+    assert!(matches!(fault.what, FaultKind::BootClock { from: 1010, to: 0 }), "{fault}");
 }
 
 /// Recomputes each line's own hash, as a forger without the following lines would.
@@ -110,9 +89,7 @@ fn rehash(lines: &[Vec<u8>]) -> Vec<u8> {
 fn s34_a_record_replaced_with_a_fresh_hash_breaks_the_chain() {
     let honest = lines(&ledger(3));
     let mut forged = honest.clone();
-    let text = String::from_utf8(forged[2].clone())
-        .unwrap()
-        .replace("registry", "harmless");
+    let text = String::from_utf8(forged[2].clone()).unwrap().replace("registry", "harmless");
     forged[2] = text.into_bytes();
     let fault = verify(rehash(&forged).as_slice()).expect_err("forged");
     assert!(matches!(fault.what, FaultKind::Chain), "{fault}");
@@ -148,10 +125,7 @@ fn al2_other_spellings_of_the_same_record_are_refused() {
         ("\"schema\":1", "\"schema\":01"),
         ("\"code\":0", "\"code\":-0"),
         ("\"exit\"", "\"\\u0065xit\""),
-        (
-            "\"allowed\":0,\"cause\":\"exit\"",
-            "\"cause\":\"exit\",\"allowed\":0",
-        ),
+        ("\"allowed\":0,\"cause\":\"exit\"", "\"cause\":\"exit\",\"allowed\":0"),
     ] {
         assert!(text.contains(from), "{from}");
         let fault = verify(text.replace(from, to).as_bytes()).expect_err(to);
@@ -159,10 +133,7 @@ fn al2_other_spellings_of_the_same_record_are_refused() {
     }
     let torn = &text.as_bytes()[..text.len() - 1];
     let fault = verify(torn).expect_err("torn");
-    assert!(matches!(
-        (fault.index, fault.what),
-        (1, FaultKind::Torn { .. })
-    ));
+    assert!(matches!((fault.index, fault.what), (1, FaultKind::Torn { .. })));
 }
 
 #[test]

@@ -48,58 +48,36 @@ fn writer<W: Write>(out: W) -> Writer<W> {
 
 #[test]
 fn al1_one_record_is_one_write() {
-    let disk = Disk {
-        room: usize::MAX,
-        interrupt: 3,
-        ..Disk::default()
-    };
+    let disk = Disk { room: usize::MAX, interrupt: 3, ..Disk::default() };
     let mut w = writer(disk.clone());
     for n in 0..5 {
         assert_eq!(w.append(&denial(n), stamp(n)).unwrap(), n);
     }
     assert_eq!(*disk.calls.borrow(), 5);
-    assert_eq!(
-        w.head().hash,
-        verify(disk.bytes.borrow().as_slice()).unwrap().head
-    );
+    assert_eq!(w.head().hash, verify(disk.bytes.borrow().as_slice()).unwrap().head);
 }
 
 #[test]
 fn al3_c12_a_full_disk_poisons_the_writer() {
     for room in [0, 1, 700] {
-        let disk = Disk {
-            room,
-            ..Disk::default()
-        };
+        let disk = Disk { room, ..Disk::default() };
         let mut w = writer(disk.clone());
-        let failed = (0..9)
-            .find_map(|n| w.append(&denial(n), stamp(n)).err())
-            .unwrap();
+        let failed = (0..9).find_map(|n| w.append(&denial(n), stamp(n)).err()).unwrap();
         assert!(matches!(failed, AppendError::Write { .. }), "{failed}");
         assert!(failed.to_string().contains("/state/run.ledger"), "{failed}");
         assert!(w.is_poisoned());
         let calls = *disk.calls.borrow();
         let again = w.append(&end(), stamp(99)).unwrap_err();
         assert!(matches!(again, AppendError::Poisoned { .. }), "{again}");
-        assert_eq!(
-            *disk.calls.borrow(),
-            calls,
-            "a poisoned writer writes nothing"
-        );
+        assert_eq!(*disk.calls.borrow(), calls, "a poisoned writer writes nothing");
     }
 }
 
 #[test]
 fn al3_a_real_full_device_is_an_error() {
-    let full = std::fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut w = writer(full);
-    assert!(matches!(
-        w.append(&start(), stamp(0)),
-        Err(AppendError::Write { .. })
-    ));
+    assert!(matches!(w.append(&start(), stamp(0)), Err(AppendError::Write { .. })));
 }
 
 #[test]
@@ -125,30 +103,13 @@ fn c14_no_secret_reaches_the_file() {
     };
     w.append(&exec, stamp(1)).unwrap();
     w.set_labels(&["read swordfish-42".to_owned()]);
-    w.append(
-        &Event::Sensor {
-            what: "sk-ant-api03-abcdefghijk".to_owned(),
-        },
-        stamp(2),
-    )
-    .unwrap();
+    w.append(&Event::Sensor { what: "sk-ant-api03-abcdefghijk".to_owned() }, stamp(2)).unwrap();
     let text = String::from_utf8(out).unwrap();
-    for secret in [
-        "swordfish",
-        "hunter2",
-        "ghx",
-        "abcdefgh",
-        "u:p@",
-        "zzz",
-        "later-secret",
-    ] {
+    for secret in ["swordfish", "hunter2", "ghx", "abcdefgh", "u:p@", "zzz", "later-secret"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     assert!(text.contains("\"HOME\":\"/home/x\""));
-    assert!(
-        text.contains("\"18446744073709551615\""),
-        "exact, as a text"
-    );
+    assert!(text.contains("\"18446744073709551615\""), "exact, as a text");
     verify(text.as_bytes()).unwrap();
 }
 
@@ -166,12 +127,7 @@ fn al5_c13_huge_and_hostile_fields_are_cut_marked_and_escaped() {
     w.append(&exec, stamp(0)).unwrap();
     let paths = vec![huge; 1000];
     w.append(
-        &Event::Workspace {
-            verb: "apply".to_owned(),
-            paths,
-            count: 1,
-            digest: String::new(),
-        },
+        &Event::Workspace { verb: "apply".to_owned(), paths, count: 1, digest: String::new() },
         stamp(1),
     )
     .unwrap();
@@ -179,12 +135,7 @@ fn al5_c13_huge_and_hostile_fields_are_cut_marked_and_escaped() {
     assert_eq!(lines(&out).len(), 2);
     assert!(lines(&out).iter().all(|line| line.len() <= LINE_BYTES));
     let records: Vec<_> = Reader::new(out.as_slice()).map(Result::unwrap).collect();
-    let Event::Exec {
-        argv, truncated, ..
-    } = &records[0].event
-    else {
-        panic!()
-    };
+    let Event::Exec { argv, truncated, .. } = &records[0].event else { panic!() };
     assert!(truncated);
     assert!(argv[0].contains("…[cut "), "{}", argv[0]);
     assert!(argv.last().unwrap().contains(" items]"));
@@ -195,29 +146,15 @@ fn al5_c13_huge_and_hostile_fields_are_cut_marked_and_escaped() {
 fn al3_what_cannot_be_recorded_is_refused_and_the_chain_goes_on() {
     let mut out = Vec::new();
     let mut w = writer(&mut out);
-    let too_big = Event::Outcome {
-        flow: 1 << 60,
-        sent: 0,
-        received: 0,
-        duration_us: 0,
-        error: None,
-    };
-    assert!(matches!(
-        w.append(&too_big, stamp(0)),
-        Err(AppendError::Event { .. })
-    ));
+    let too_big =
+        Event::Outcome { flow: 1 << 60, sent: 0, received: 0, duration_us: 0, error: None };
+    assert!(matches!(w.append(&too_big, stamp(0)), Err(AppendError::Event { .. })));
     let self_test = vec!["x".to_owned(); 1_000];
     let controls =
         vec![ringfence_model::enforcement::Control::enforced("c", "x".repeat(300)); 3_000];
-    let heavy = Event::Released {
-        controls,
-        self_test,
-    };
+    let heavy = Event::Released { controls, self_test };
     let refused = w.append(&heavy, stamp(0)).unwrap_err();
-    assert!(
-        refused.to_string().contains(&RECORD_BYTES.to_string()),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains(&RECORD_BYTES.to_string()), "{refused}");
     assert_eq!(w.append(&denial(0), stamp(1)).unwrap(), 0);
     verify(out.as_slice()).unwrap();
 }
@@ -238,10 +175,7 @@ fn al2_what_is_read_back_has_the_canonical_bytes_that_were_hashed() {
     while let Some((record, line)) = reader.next_line().unwrap() {
         let at = line.find(",\"hash\":\"").unwrap();
         let hashed = format!("{}{}", &line[..at], &line[at + 9 + 64 + 1..]);
-        assert_eq!(
-            String::from_utf8(canonical_record(&record).unwrap()).unwrap(),
-            hashed
-        );
+        assert_eq!(String::from_utf8(canonical_record(&record).unwrap()).unwrap(), hashed);
     }
 }
 
@@ -262,18 +196,12 @@ fn a_reader_waits_for_the_rest_of_a_line() {
         }
     }
     let mut reader = Reader::new(io::BufReader::new(At(follower, 0)));
-    assert!(matches!(
-        reader.next().unwrap().unwrap().event,
-        Event::Start(_)
-    ));
+    assert!(matches!(reader.next().unwrap().unwrap().event, Event::Start(_)));
     assert!(reader.next().is_none());
     assert!(reader.next().is_none());
     file.seek(io::SeekFrom::End(0)).unwrap();
     file.write_all(&whole[whole.len() - 40..]).unwrap();
-    assert!(matches!(
-        reader.next().unwrap().unwrap().event,
-        Event::End(_)
-    ));
+    assert!(matches!(reader.next().unwrap().unwrap().event, Event::End(_)));
     assert!(reader.next().is_none());
 }
 
@@ -281,14 +209,10 @@ fn a_reader_waits_for_the_rest_of_a_line() {
 fn a_reader_names_a_bad_line_and_goes_on() {
     let mut bytes = lines(&ledger(0));
     bytes.insert(1, b"{\"not\":\"a record\"}\n".to_vec());
-    let found: Vec<_> = Reader::new(bytes.concat().as_slice())
-        .map(|r| r.map_err(|e| e.to_string()))
-        .collect();
+    let found: Vec<_> =
+        Reader::new(bytes.concat().as_slice()).map(|r| r.map_err(|e| e.to_string())).collect();
     assert_eq!(found.len(), 3);
-    assert!(
-        found[1].as_ref().unwrap_err().contains("line 2"),
-        "{found:?}"
-    );
+    assert!(found[1].as_ref().unwrap_err().contains("line 2"), "{found:?}");
 }
 
 #[test]

@@ -65,23 +65,16 @@ impl fmt::Display for Cidr {
 impl FromStr for Cidr {
     type Err = HostError;
     fn from_str(text: &str) -> Result<Self, HostError> {
-        let wrong = |why| HostError::Cidr {
-            text: text.to_owned(),
-            why,
-        };
+        let wrong = |why| HostError::Cidr { text: text.to_owned(), why };
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = address
-            .parse()
-            .map_err(|_| wrong("the address does not parse"))?;
+        let address: IpAddr = address.parse().map_err(|_| wrong("the address does not parse"))?;
         let bits: u8 = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-                digits
-                    .parse::<u8>()
-                    .map_err(|_| wrong("the prefix is too long"))?
+                digits.parse::<u8>().map_err(|_| wrong("the prefix is too long"))?
             }
             Some(_) => return Err(wrong("the prefix is not a number")),
             None => bits,
@@ -92,10 +85,7 @@ impl FromStr for Cidr {
         let host_bits_set = match address {
             IpAddr::V4(a) => u64::from(u32::from(a)) & ((1u64 << (32 - prefix)) - 1) != 0,
             IpAddr::V6(a) => {
-                let mask = 1u128
-                    .checked_shl(u32::from(128 - prefix))
-                    .unwrap_or(0)
-                    .wrapping_sub(1);
+                let mask = 1u128.checked_shl(u32::from(128 - prefix)).unwrap_or(0).wrapping_sub(1);
                 u128::from(a) & mask != 0
             }
         };
@@ -272,13 +262,7 @@ mod tests {
         ] {
             assert_ne!(class(text), AddressClass::Public, "{text}");
         }
-        for text in [
-            "8.8.8.8",
-            "172.32.0.1",
-            "100.128.0.1",
-            "2606:4700::1111",
-            "2a00:1450::1",
-        ] {
+        for text in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00:1450::1"] {
             assert_eq!(class(text), AddressClass::Public, "{text}");
         }
         assert_eq!(class("::ffff:169.254.169.254"), AddressClass::Metadata);

@@ -119,6 +119,9 @@ pub enum MountKind {
     Mask,
     /// A mount of the same tree over itself: its parent directories can no longer be renamed.
     Pin,
+    /// As a pin, for a directory between a writable mount and a mount point below it; made if it is
+    /// missing. What it stands for lies in the sandbox's own home or memory, not in a host tree.
+    Anchor,
     /// A read-only mount of what is already at this place of the sandbox (a protected path).
     Hold,
 }

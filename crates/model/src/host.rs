@@ -81,10 +81,7 @@ fn check_name(text: &str) -> Result<(), &'static str> {
         if label.starts_with('-') || label.ends_with('-') {
             return Err("a label begins or ends with a hyphen");
         }
-        if !label
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        {
+        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
             return Err(
                 "only letters, digits, `-`, `_` and dots are allowed (use the xn-- form for other scripts)",
             );
@@ -107,10 +104,7 @@ impl FromStr for HostName {
     /// One trailing dot is accepted and removed; upper case is folded; everything else is strict.
     fn from_str(text: &str) -> Result<Self, HostError> {
         let bare = text.strip_suffix('.').unwrap_or(text);
-        check_name(bare).map_err(|why| HostError::Name {
-            text: text.to_owned(),
-            why,
-        })?;
+        check_name(bare).map_err(|why| HostError::Name { text: text.to_owned(), why })?;
         Ok(Self(bare.to_ascii_lowercase()))
     }
 }
@@ -195,23 +189,14 @@ pub struct Ports {
 
 impl Ports {
     /// Every port.
-    pub const ANY: Self = Self {
-        first: 1,
-        last: u16::MAX,
-    };
+    pub const ANY: Self = Self { first: 1, last: u16::MAX };
     /// The port of HTTPS: what a destination without a port means.
-    pub const HTTPS: Self = Self {
-        first: 443,
-        last: 443,
-    };
+    pub const HTTPS: Self = Self { first: 443, last: 443 };
 
     /// One port.
     #[must_use]
     pub fn one(port: u16) -> Self {
-        Self {
-            first: port,
-            last: port,
-        }
+        Self { first: port, last: port }
     }
 
     /// Whether `port` is covered.
@@ -240,11 +225,7 @@ impl FromStr for Ports {
         let number = |part: &str| -> Result<u16, HostError> {
             let plain = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
             let value = part.parse::<u16>().map_err(|_| wrong())?;
-            if plain && value > 0 {
-                Ok(value)
-            } else {
-                Err(wrong())
-            }
+            if plain && value > 0 { Ok(value) } else { Err(wrong()) }
         };
         if text == "*" {
             return Ok(Self::ANY);
@@ -253,11 +234,7 @@ impl FromStr for Ports {
             Some((low, high)) => (number(low)?, number(high)?),
             None => (number(text)?, number(text)?),
         };
-        if first <= last {
-            Ok(Self { first, last })
-        } else {
-            Err(wrong())
-        }
+        if first <= last { Ok(Self { first, last }) } else { Err(wrong()) }
     }
 }
 
@@ -297,37 +274,27 @@ impl FromStr for Destination {
     type Err = HostError;
     fn from_str(text: &str) -> Result<Self, HostError> {
         if let Some(rest) = text.strip_prefix('[') {
-            let (inner, tail) = rest.split_once(']').ok_or(HostError::Name {
-                text: text.to_owned(),
-                why: "the `[` has no `]`",
-            })?;
+            let (inner, tail) = rest
+                .split_once(']')
+                .ok_or(HostError::Name { text: text.to_owned(), why: "the `[` has no `]`" })?;
             let ports = match tail.strip_prefix(':') {
                 Some(ports) => ports.parse()?,
                 None if tail.is_empty() => Ports::HTTPS,
                 None => return Err(HostError::Port(tail.to_owned())),
             };
-            return Ok(Self {
-                target: Target::Address(inner.parse()?),
-                ports,
-            });
+            return Ok(Self { target: Target::Address(inner.parse()?), ports });
         }
         // A bare IPv6 address or range has at least two colons and takes no port without brackets.
         if text.matches(':').count() > 1 {
-            return Ok(Self {
-                target: Target::Address(text.parse()?),
-                ports: Ports::HTTPS,
-            });
+            return Ok(Self { target: Target::Address(text.parse()?), ports: Ports::HTTPS });
         }
         let (host, ports) = match text.split_once(':') {
             Some((host, ports)) => (host, ports.parse()?),
             None => (text, Ports::HTTPS),
         };
         let address = host.contains('/') || host.parse::<IpAddr>().is_ok();
-        let target = if address {
-            Target::Address(host.parse()?)
-        } else {
-            Target::Name(host.parse()?)
-        };
+        let target =
+            if address { Target::Address(host.parse()?) } else { Target::Name(host.parse()?) };
         Ok(Self { target, ports })
     }
 }
@@ -373,10 +340,7 @@ mod tests {
         ] {
             assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
         }
-        assert_eq!(
-            "GitHub.COM.".parse::<HostName>().unwrap().as_str(),
-            "github.com"
-        );
+        assert_eq!("GitHub.COM.".parse::<HostName>().unwrap().as_str(), "github.com");
         assert!("github.com..".parse::<HostName>().is_err());
     }
 

@@ -60,11 +60,7 @@ impl FromStr for RunId {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         let fits = text.len() == RUN_ID_CHARS && text.bytes().all(|b| ALPHABET.contains(&b));
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NameError::RunId(text.to_owned()))
-        }
+        if fits { Ok(Self(text.to_owned())) } else { Err(NameError::RunId(text.to_owned())) }
     }
 }
 
@@ -105,10 +101,8 @@ impl FromStr for SandboxName {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let allowed =
             |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        let first = text
-            .bytes()
-            .next()
-            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let first =
+            text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         if first && text.len() <= SANDBOX_NAME_BYTES && text.bytes().all(allowed) {
             Ok(Self(text.to_owned()))
         } else {

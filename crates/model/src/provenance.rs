@@ -54,25 +54,13 @@ impl Source {
     /// A source on the command line.
     #[must_use]
     pub fn command_line(text: impl Into<String>) -> Self {
-        Self {
-            layer: Layer::CommandLine,
-            file: None,
-            line: 0,
-            column: 0,
-            text: text.into(),
-        }
+        Self { layer: Layer::CommandLine, file: None, line: 0, column: 0, text: text.into() }
     }
 
     /// A source inside ringfence itself.
     #[must_use]
     pub fn built_in(text: impl Into<String>) -> Self {
-        Self {
-            layer: Layer::BuiltIn,
-            file: None,
-            line: 0,
-            column: 0,
-            text: text.into(),
-        }
+        Self { layer: Layer::BuiltIn, file: None, line: 0, column: 0, text: text.into() }
     }
 }
 

@@ -136,10 +136,7 @@ pub struct Context {
 
 impl Default for Context {
     fn default() -> Self {
-        Self {
-            protocol: Protocol::Unknown,
-            again: false,
-        }
+        Self { protocol: Protocol::Unknown, again: false }
     }
 }
 

@@ -238,16 +238,8 @@ mod tests {
         assert_eq!(ids.len(), RESIDUAL_RISKS.len());
         for risk in RESIDUAL_RISKS {
             let name = risk.id.strip_prefix("RR-").unwrap();
-            assert!(
-                name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-'),
-                "{}",
-                risk.id
-            );
-            assert!(
-                risk.what.ends_with('.') && !risk.what.contains('|'),
-                "{}",
-                risk.id
-            );
+            assert!(name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-'), "{}", risk.id);
+            assert!(risk.what.ends_with('.') && !risk.what.contains('|'), "{}", risk.id);
         }
     }
 }

@@ -47,10 +47,7 @@ pub fn visible(text: &str) -> String {
 pub fn visible_bytes(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        chunk
-            .valid()
-            .chars()
-            .for_each(|c| push_escaped(&mut out, c));
+        chunk.valid().chars().for_each(|c| push_escaped(&mut out, c));
         for byte in chunk.invalid() {
             let _ = write!(out, "\\x{byte:02x}");
         }
@@ -71,10 +68,7 @@ mod tests {
             ("\u{9b}31m\u{7f}", "\\u{9b}31m\\u{7f}"),
             ("a\u{202e}b\u{2066}", "a\\u{202e}b\\u{2066}"),
             ("z\u{200b}\u{200d}\u{feff}", "z\\u{200b}\\u{200d}\\u{feff}"),
-            (
-                "\u{a0}\u{2028}\u{e000}\u{3164}",
-                "\\u{a0}\\u{2028}\\u{e000}\\u{3164}",
-            ),
+            ("\u{a0}\u{2028}\u{e000}\u{3164}", "\\u{a0}\\u{2028}\\u{e000}\\u{3164}"),
             ("e\u{301}", "e\\u{301}"),
             ("back\\slash", "back\\\\slash"),
         ];

@@ -13,10 +13,7 @@ struct PlainHost;
 
 impl Host for PlainHost {
     fn resolve(&self, path: &Path) -> Result<Found, Unresolved> {
-        Ok(Found {
-            path: path.to_owned(),
-            kind: FoundKind::Directory,
-        })
+        Ok(Found { path: path.to_owned(), kind: FoundKind::Directory })
     }
 }
 

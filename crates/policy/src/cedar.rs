@@ -233,9 +233,7 @@ fn network(rule: &NetRule) -> String {
     };
     if rule.destination.ports != Ports::ANY {
         let Ports { first, last } = rule.destination.ports;
-        conditions.push(format!(
-            "resource.port >= {first} && resource.port <= {last}"
-        ));
+        conditions.push(format!("resource.port >= {first} && resource.port <= {last}"));
     }
     ends(rule.ends, &mut conditions);
     format!(
@@ -254,9 +252,7 @@ fn permit_name(pattern: &HostPattern, addresses: &[Cidr], conditions: &mut Vec<S
     for cidr in addresses {
         let _ = write!(places, " || {}", in_range(*cidr));
     }
-    conditions.push(format!(
-        "(if resource has address then ({places}) else true)"
-    ));
+    conditions.push(format!("(if resource has address then ({places}) else true)"));
 }
 
 fn name_is(attribute: &str, pattern: &HostPattern) -> String {

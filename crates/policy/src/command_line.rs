@@ -74,11 +74,7 @@ impl CommandLine {
         self.environment(&mut own, &mut options);
         self.limit_options(&mut own, &mut options);
         let covered = own.covered();
-        problems.extend(
-            covered
-                .into_iter()
-                .map(|(source, fault)| Problem { source, fault }),
-        );
+        problems.extend(covered.into_iter().map(|(source, fault)| Problem { source, fault }));
         own
     }
 
@@ -95,8 +91,7 @@ impl CommandLine {
             let source = Source::command_line(format!("--env {name}=…"));
             match scalars::check_set(name, value) {
                 Ok(()) => {
-                    own.set
-                        .insert(name.to_owned(), Sourced::new(value.to_owned(), source));
+                    own.set.insert(name.to_owned(), Sourced::new(value.to_owned(), source));
                 }
                 Err(fault) => options.0.push(Problem { source, fault }),
             }
@@ -161,8 +156,7 @@ impl Options<'_> {
         parse: impl Fn(&str) -> Result<T, Fault>,
     ) -> Vec<Sourced<T>> {
         let all = texts.iter();
-        all.filter_map(|text| self.one(option, Some(text), &parse))
-            .collect()
+        all.filter_map(|text| self.one(option, Some(text), &parse)).collect()
     }
 
     fn entries<T>(

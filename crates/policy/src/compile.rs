@@ -59,11 +59,7 @@ pub(crate) fn parse(text: &DefinitionText<'_>, layer: Layer) -> Result<Definitio
         Some(table) => Definition::read(&mut reader, &table),
         None => Definition::default(),
     };
-    if reader.problems.is_empty() {
-        Ok(definition)
-    } else {
-        Err(settle(reader.problems))
-    }
+    if reader.problems.is_empty() { Ok(definition) } else { Err(settle(reader.problems)) }
 }
 
 /// Checks one definition by itself: everything but paths, which need the host.
@@ -89,14 +85,7 @@ pub fn compile(inputs: &Inputs<'_>) -> Result<Compiled, Problems> {
     let user = read.file(inputs.user, Layer::User);
     let project = read.file(inputs.project, Layer::Project);
     let command = inputs.command_line.definition(&mut read.problems);
-    let mut layers = Layers {
-        organisation,
-        built_in,
-        profile: None,
-        user,
-        project,
-        command,
-    };
+    let mut layers = Layers { organisation, built_in, profile: None, user, project, command };
     let mut trust = Trust {
         digest: inputs.project.map(|text| crate::digest(text.bytes)),
         accepted: inputs.project.is_some() && inputs.project_trusted,
@@ -138,10 +127,8 @@ impl Read {
 
     fn profile(&mut self, name: &str, layer: Layer) -> Definition {
         let file = PathBuf::from(format!("profile {name}"));
-        let text = profiles::text(name).map(|text| DefinitionText {
-            file: &file,
-            bytes: text.as_bytes(),
-        });
+        let text =
+            profiles::text(name).map(|text| DefinitionText { file: &file, bytes: text.as_bytes() });
         self.file(text, layer)
     }
 }
@@ -156,9 +143,7 @@ fn choose_profile(layers: &Layers, trust: &mut Trust) -> Option<Sourced<String>>
     let Some(project) = &layers.project.profile else {
         return user;
     };
-    let without = user
-        .as_ref()
-        .map_or(profiles::DEFAULT, |own| own.value.as_str());
+    let without = user.as_ref().map_or(profiles::DEFAULT, |own| own.value.as_str());
     if project.value == without || project.value == profiles::DEFAULT {
         return Some(project.clone());
     }
@@ -167,11 +152,7 @@ fn choose_profile(layers: &Layers, trust: &mut Trust) -> Option<Sourced<String>>
         destination: None,
         source: project.source.clone(),
     });
-    if trust.accepted {
-        Some(project.clone())
-    } else {
-        user
-    }
+    if trust.accepted { Some(project.clone()) } else { user }
 }
 
 fn merge(
@@ -206,31 +187,18 @@ fn merge(
         (Layer::Profile, None, layers.profile.as_ref()),
         (Layer::User, None, Some(&layers.user)),
         (Layer::Project, project_dir, Some(&layers.project)),
-        (
-            Layer::CommandLine,
-            Some(inputs.facts.cwd.as_path()),
-            Some(&layers.command),
-        ),
+        (Layer::CommandLine, Some(inputs.facts.cwd.as_path()), Some(&layers.command)),
     ];
     for (layer, base, definition) in stack {
         if let Some(definition) = definition {
-            merger.lay(&Above {
-                layer,
-                base,
-                definition,
-            });
+            merger.lay(&Above { layer, base, definition });
         }
     }
     finish(merger, organisation)
 }
 
 fn finish(merger: Merger<'_>, organisation: &Definition) -> Result<Compiled, Problems> {
-    let Merger {
-        mut out,
-        problems,
-        mut judge,
-        ..
-    } = merger;
+    let Merger { mut out, problems, mut judge, .. } = merger;
     if !problems.is_empty() {
         return Err(settle(problems));
     }

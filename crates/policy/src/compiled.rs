@@ -300,10 +300,7 @@ impl Compiled {
     /// The floor in the boundary's form.
     #[must_use]
     pub fn boundary_floor(&self) -> Floor {
-        Floor {
-            landlock: self.floor.landlock.value,
-            cgroup: self.floor.cgroup.value,
-        }
+        Floor { landlock: self.floor.landlock.value, cgroup: self.floor.cgroup.value }
     }
 
     /// The resolver in the boundary's form.
@@ -336,9 +333,7 @@ impl Compiled {
 
     /// Network permits.
     pub fn permits(&self) -> impl Iterator<Item = &NetRule> {
-        self.network
-            .iter()
-            .filter(|rule| rule.effect == Effect::Permit)
+        self.network.iter().filter(|rule| rule.effect == Effect::Permit)
     }
 
     /// Whether any permit reaches the host's own loopback.

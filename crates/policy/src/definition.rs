@@ -121,11 +121,7 @@ impl Definition {
             reader.unknown(span, name, section, &keys::names(section));
             return;
         };
-        let dotted = if section.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{section}.{name}")
-        };
+        let dotted = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
         let opens =
             !key.narrows || (dotted == "process.debug" && value.get_ref().as_bool() == Some(true));
         if reader.layer == Layer::Organisation && opens {
@@ -154,14 +150,12 @@ impl Definition {
     fn read_files(&mut self, reader: &mut Reader<'_>, key: &str, value: &Value<'_>) {
         match key {
             "files.read" => {
-                self.read = entries(reader, key, value, PATH_KEYS, |text, _, _| {
-                    parse_path(key, text)
-                })
+                self.read =
+                    entries(reader, key, value, PATH_KEYS, |text, _, _| parse_path(key, text))
             }
             "files.write" => {
-                self.write = entries(reader, key, value, PATH_KEYS, |text, _, _| {
-                    parse_path(key, text)
-                })
+                self.write =
+                    entries(reader, key, value, PATH_KEYS, |text, _, _| parse_path(key, text))
             }
             _ => self.hide = texts(reader, key, value, parse_hide).unwrap_or_default(),
         }
@@ -171,9 +165,8 @@ impl Definition {
         match key {
             "network.allow" => self.allow = entries(reader, key, value, HOST_KEYS, parse_allow),
             "network.deny" => {
-                let parsed = entries(reader, key, value, DENY_KEYS, |text, _, _| {
-                    network::deny(text)
-                });
+                let parsed =
+                    entries(reader, key, value, DENY_KEYS, |text, _, _| network::deny(text));
                 self.deny = parsed.unwrap_or_default();
             }
             "network.publish" => self.publish = read_publish(reader, key, value),
@@ -200,8 +193,7 @@ impl Definition {
             match check_set(name, text) {
                 Ok(()) => {
                     let source = reader.source(&span, &format!("environment.set.{name}"));
-                    self.set
-                        .insert(name.to_owned(), Sourced::new(text.to_owned(), source));
+                    self.set.insert(name.to_owned(), Sourced::new(text.to_owned(), source));
                 }
                 Err(fault) => reader.fault(&span, key, fault),
             }
@@ -270,9 +262,7 @@ impl Definition {
     /// A permit that a forbid of the same layer takes back entirely is a mistake in one of the two.
     fn check_coverage(&self, reader: &mut Reader<'_>) {
         for (source, fault) in self.covered() {
-            reader
-                .problems
-                .push(crate::error::Problem { source, fault });
+            reader.problems.push(crate::error::Problem { source, fault });
         }
     }
 
@@ -330,9 +320,7 @@ fn texts<T>(
     parse: impl Fn(&str) -> Result<T, Fault>,
 ) -> Option<Vec<Sourced<T>>> {
     let items = reader.list(value, key)?;
-    let parsed = items
-        .iter()
-        .filter_map(|item| scalar(reader, key, item, &parse));
+    let parsed = items.iter().filter_map(|item| scalar(reader, key, item, &parse));
     Some(parsed.collect())
 }
 
@@ -419,11 +407,7 @@ fn read_extras<'v>(
         }
     }
     if !table.contains_key(main) {
-        reader.fault(
-            span,
-            key,
-            fault(key, "{ … }", format!("the entry has no `{main}`")),
-        );
+        reader.fault(span, key, fault(key, "{ … }", format!("the entry has no `{main}`")));
     }
     text
 }
@@ -446,11 +430,7 @@ fn read_extra(
             Some(Ok(at)) => extras.ends.at_unix = Some(at),
             Some(Err(why)) => {
                 let text = value.get_ref().as_datetime().map(ToString::to_string);
-                reader.fault(
-                    &value.span(),
-                    key,
-                    fault(name, &text.unwrap_or_default(), why),
-                );
+                reader.fault(&value.span(), key, fault(name, &text.unwrap_or_default(), why));
             }
             None => reader.wrong_type(
                 value,
@@ -474,11 +454,7 @@ fn read_extra(
         }
         _ => {
             let parsed = texts(reader, "addresses", value, network::range);
-            extras.addresses = parsed
-                .into_iter()
-                .flatten()
-                .map(|range| range.value)
-                .collect();
+            extras.addresses = parsed.into_iter().flatten().map(|range| range.value).collect();
         }
     }
 }

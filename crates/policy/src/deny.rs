@@ -61,22 +61,13 @@ impl FromStr for DenyPattern {
             );
         }
         if text.starts_with('!') {
-            return refuse(
-                "a deny cannot be taken back",
-                "deny less with a narrower pattern",
-            );
+            return refuse("a deny cannot be taken back", "deny less with a narrower pattern");
         }
         if text.contains(['[', ']', '{', '}', '\\', '\0']) {
-            return refuse(
-                "only `*`, `?` and `**` are special here",
-                "write one pattern per name",
-            );
+            return refuse("only `*`, `?` and `**` are special here", "write one pattern per name");
         }
         if text != text.trim() {
-            return refuse(
-                "it begins or ends with white space",
-                "remove the white space",
-            );
+            return refuse("it begins or ends with white space", "remove the white space");
         }
         let directory_only = text.ends_with('/');
         let body = text.strip_suffix('/').unwrap_or(text);
@@ -101,11 +92,7 @@ impl FromStr for DenyPattern {
         if segments.iter().all(|part| part == "**" || part == "*") {
             return refuse("it hides everything", "name what must be hidden");
         }
-        Ok(Self {
-            text: text.to_owned(),
-            segments,
-            directory_only,
-        })
+        Ok(Self { text: text.to_owned(), segments, directory_only })
     }
 }
 
@@ -163,18 +150,12 @@ impl crate::Compiled {
                 let relative = path.strip_prefix(top).ok()?;
                 // A grant of a single file is judged by its own name.
                 let own = path.file_name().map(Path::new);
-                if relative.as_os_str().is_empty() {
-                    own
-                } else {
-                    Some(relative)
-                }
+                if relative.as_os_str().is_empty() { own } else { Some(relative) }
             })
             .collect();
         let hides = |rule: &DenyRule| tops.iter().any(|path| rule.pattern.matches(path, true));
         let all = self.denies.iter().enumerate();
-        all.filter(|(_, rule)| hides(rule))
-            .map(|(index, _)| index)
-            .collect()
+        all.filter(|(_, rule)| hides(rule)).map(|(index, _)| index).collect()
     }
 }
 
@@ -247,10 +228,7 @@ mod tests {
     use super::*;
 
     fn hides(pattern: &str, path: &str, is_dir: bool) -> bool {
-        pattern
-            .parse::<DenyPattern>()
-            .unwrap()
-            .matches(Path::new(path), is_dir)
+        pattern.parse::<DenyPattern>().unwrap().matches(Path::new(path), is_dir)
     }
 
     #[test]

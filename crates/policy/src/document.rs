@@ -40,25 +40,13 @@ impl<'a> Reader<'a> {
             Problems(vec![Problem { source, fault }])
         };
         if bytes.len() > DEFINITION_BYTES {
-            return Err(refuse(Fault::TooLarge {
-                bytes: bytes.len(),
-                limit: DEFINITION_BYTES,
-            }));
+            return Err(refuse(Fault::TooLarge { bytes: bytes.len(), limit: DEFINITION_BYTES }));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| refuse(Fault::NotText))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let breaks = text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
-        let lines = std::iter::once(0)
-            .chain(breaks.map(|(at, _)| at + 1))
-            .collect();
-        Ok(Self {
-            layer,
-            file,
-            text,
-            lines,
-            last: Cell::default(),
-            problems: Vec::new(),
-        })
+        let lines = std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect();
+        Ok(Self { layer, file, text, lines, last: Cell::default(), problems: Vec::new() })
     }
 
     /// The document, or the syntax errors of it.
@@ -89,11 +77,8 @@ impl<'a> Reader<'a> {
     /// Characters between the start of a line and an offset.
     fn column(&self, start: usize, at: usize) -> usize {
         let (last_start, last_at, last_column) = self.last.get();
-        let (from, before) = if last_start == start && last_at <= at {
-            (last_at, last_column)
-        } else {
-            (start, 0)
-        };
+        let (from, before) =
+            if last_start == start && last_at <= at { (last_at, last_column) } else { (start, 0) };
         let between = self.text.get(from..at);
         let column = before + between.map_or(at - from, |text| text.chars().count());
         self.last.set((start, at, column));
@@ -108,28 +93,18 @@ impl<'a> Reader<'a> {
     pub fn wrong_type(&mut self, value: &Value<'_>, key: &str, expected: &'static str) {
         let found = value.get_ref().type_str();
         let key_text = key.to_owned();
-        self.fault(
-            &value.span(),
-            key,
-            Fault::WrongType {
-                key: key_text,
-                expected,
-                found,
-            },
-        );
+        self.fault(&value.span(), key, Fault::WrongType { key: key_text, expected, found });
     }
 
     pub fn unknown(&mut self, span: &Range<usize>, name: &str, section: &str, known: &[&str]) {
         let near = keys::nearest(name, known).map(str::to_owned).or_else(|| {
-            keys::section_of(name)
-                .filter(|own| *own != section)
-                .map(|own| {
-                    if own.is_empty() {
-                        format!("{name}` above the first [section]: `{name}")
-                    } else {
-                        format!("{name}` under `[{own}]")
-                    }
-                })
+            keys::section_of(name).filter(|own| *own != section).map(|own| {
+                if own.is_empty() {
+                    format!("{name}` above the first [section]: `{name}")
+                } else {
+                    format!("{name}` under `[{own}]")
+                }
+            })
         });
         self.fault(
             span,
@@ -183,11 +158,7 @@ impl<'a> Reader<'a> {
             _ => LIST_ENTRIES,
         };
         if items.len() > limit {
-            let fault = Fault::TooMany {
-                key: key.to_owned(),
-                count: items.len(),
-                limit,
-            };
+            let fault = Fault::TooMany { key: key.to_owned(), count: items.len(), limit };
             self.fault(&value.span(), key, fault);
             return None;
         }

@@ -33,22 +33,14 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source.file {
-            Some(file) => write!(
-                f,
-                "{}:{}:{}: ",
-                file.display(),
-                self.source.line,
-                self.source.column
-            )?,
+            Some(file) => {
+                write!(f, "{}:{}:{}: ", file.display(), self.source.line, self.source.column)?
+            }
             None => write!(f, "{}: ", self.source)?,
         }
         write!(f, "{}", self.fault)?;
         let fix = self.fault.fix();
-        if fix.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "\n  fix: {fix}")
-        }
+        if fix.is_empty() { Ok(()) } else { write!(f, "\n  fix: {fix}") }
     }
 }
 
@@ -235,11 +227,7 @@ pub enum Fault {
 }
 
 fn within(section: &str) -> String {
-    if section.is_empty() {
-        String::new()
-    } else {
-        format!(" in [{section}]")
-    }
+    if section.is_empty() { String::new() } else { format!(" in [{section}]") }
 }
 
 impl Fault {

@@ -26,17 +26,9 @@ pub struct Explanation {
 /// Explains a decision under the policy that made it.
 #[must_use]
 pub fn explain(policy: &Compiled, request: &Request, decision: &Decision) -> Explanation {
-    let what = format!(
-        "{} {}",
-        request.action,
-        escaped(&request.resource.to_string())
-    );
-    let mut own = Explanation {
-        what,
-        why: because(policy, request, decision),
-        now: None,
-        keep: None,
-    };
+    let what = format!("{} {}", request.action, escaped(&request.resource.to_string()));
+    let mut own =
+        Explanation { what, why: because(policy, request, decision), now: None, keep: None };
     if decision.verdict != Verdict::Allow {
         hint(policy, request, &decision.reason, &mut own);
     }
@@ -45,13 +37,7 @@ pub fn explain(policy: &Compiled, request: &Request, decision: &Decision) -> Exp
 
 fn escaped(text: &str) -> String {
     text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_debug().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
+        .flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] })
         .collect()
 }
 
@@ -64,10 +50,8 @@ fn because(policy: &Compiled, request: &Request, decision: &Decision) -> String 
     match &decision.reason {
         Reason::Permitted => format!("a rule permits it ({})", places(decision)),
         Reason::Forbidden => {
-            let organisation = decision
-                .rules
-                .iter()
-                .any(|rule| rule.source.layer == Layer::Organisation);
+            let organisation =
+                decision.rules.iter().any(|rule| rule.source.layer == Layer::Organisation);
             let end = if organisation {
                 "; only the organisation can change that"
             } else {
@@ -81,9 +65,7 @@ fn because(policy: &Compiled, request: &Request, decision: &Decision) -> String 
                 Resource::Endpoint(endpoint) => endpoint.address,
                 _ => None,
             };
-            let address = address
-                .map(|address| format!(" {address}"))
-                .unwrap_or_default();
+            let address = address.map(|address| format!(" {address}")).unwrap_or_default();
             format!("the name leads to the {class} address{address}, which no rule names")
         }
         Reason::Expired => format!("the permit has ended ({})", places(decision)),
@@ -105,18 +87,11 @@ fn no_rule(policy: &Compiled, request: &Request) -> String {
                 .filter(|rule| same_target(&rule.destination.target, endpoint))
                 .map(|rule| format!("{} ({})", rule.destination.ports, rule.source))
                 .collect();
-            let noun = if endpoint.name.is_some() {
-                "host"
-            } else {
-                "address"
-            };
+            let noun = if endpoint.name.is_some() { "host" } else { "address" };
             if ports.is_empty() {
                 format!("no rule names this {noun} ([network])")
             } else {
-                format!(
-                    "the rules name other ports of this {noun}: {}",
-                    ports.join(", ")
-                )
+                format!("the rules name other ports of this {noun}: {}", ports.join(", "))
             }
         }
         Resource::Path(_) => "no rule grants this path ([files])".to_owned(),
@@ -159,10 +134,7 @@ fn hint(policy: &Compiled, request: &Request, reason: &Reason, own: &mut Explana
         }
         (Resource::Path(path), Reason::NoRule | Reason::Expired) => {
             // A path that a line of text cannot carry has no hint.
-            let Some(path) = path
-                .to_str()
-                .filter(|text| !text.contains(char::is_control))
-            else {
+            let Some(path) = path.to_str().filter(|text| !text.contains(char::is_control)) else {
                 return;
             };
             let (option, key) = match request.action {
@@ -213,11 +185,7 @@ fn hint_endpoint(policy: &Compiled, endpoint: &Endpoint, own: &mut Explanation) 
         (None, Some(address)) => address.to_string(),
         (None, None) => return,
     };
-    let text = if endpoint.port == 443 {
-        host
-    } else {
-        format!("{host}:{}", endpoint.port)
-    };
+    let text = if endpoint.port == 443 { host } else { format!("{host}:{}", endpoint.port) };
     let works = |layer: Layer| {
         let Ok(destination) = network::allow(&text) else {
             return false;

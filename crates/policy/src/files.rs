@@ -20,16 +20,7 @@ const WHOLE: &[&str] = &[
 /// Trees of which nothing is granted: they are the kernel's, and lead around the boundary.
 const KERNEL: &[&str] = &["/proc", "/sys", "/dev"];
 /// Trees of which nothing may be changed: the host runs what lies there.
-const SYSTEM: &[&str] = &[
-    "/bin",
-    "/boot",
-    "/etc",
-    "/lib",
-    "/lib64",
-    "/sbin",
-    "/usr",
-    "/var/spool",
-];
+const SYSTEM: &[&str] = &["/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr", "/var/spool"];
 /// Trees that hold no workspace; `/usr/src` and a service's home below `/var/lib` may.
 const NO_PROJECT: &[&str] = &[
     "/bin",
@@ -57,10 +48,7 @@ impl Place {
     /// Whether `path` is the place or lies in it.
     fn holds(&self, path: &Path) -> bool {
         path.starts_with(&self.literal)
-            || self
-                .resolved
-                .as_ref()
-                .is_some_and(|own| path.starts_with(own))
+            || self.resolved.as_ref().is_some_and(|own| path.starts_with(own))
     }
 }
 
@@ -95,12 +83,7 @@ impl<'a> Judge<'a> {
             };
             own.push((path, "the definition in use"));
         }
-        Self {
-            facts,
-            host,
-            own,
-            places: Vec::new(),
-        }
+        Self { facts, host, own, places: Vec::new() }
     }
 
     /// Resolving the table costs a system call per row, so it is done for the first grant only.
@@ -113,11 +96,7 @@ impl<'a> Judge<'a> {
                 };
                 let resolved = self.host.resolve(&literal).ok().map(|found| found.path);
                 let resolved = resolved.filter(|path| *path != literal);
-                self.places.push(Place {
-                    row,
-                    literal,
-                    resolved,
-                });
+                self.places.push(Place { row, literal, resolved });
             }
         }
         &self.places
@@ -140,18 +119,12 @@ impl<'a> Judge<'a> {
             PathBuf::from(text)
         } else {
             let base = base.ok_or_else(|| {
-                nothing(
-                    "a path here begins with `/` or `~/`",
-                    "write the whole path",
-                )
+                nothing("a path here begins with `/` or `~/`", "write the whole path")
             })?;
             base.join(text)
         };
         if text.contains("/~") {
-            return Err(nothing(
-                "`~` is a plain name in the middle of a path",
-                "begin with `~/`",
-            ));
+            return Err(nothing("`~` is a plain name in the middle of a path", "begin with `~/`"));
         }
         Ok(path)
     }
@@ -172,10 +145,7 @@ impl<'a> Judge<'a> {
             }
             Err(Unresolved::Missing) => return Err(Fault::NoSuchPath(text.to_owned())),
             Err(Unresolved::Refused(cause)) => {
-                return Err(Fault::Unreadable {
-                    path: text.to_owned(),
-                    cause,
-                });
+                return Err(Fault::Unreadable { path: text.to_owned(), cause });
             }
         };
         self.broad(&found.path, text, access)?;
@@ -185,18 +155,12 @@ impl<'a> Judge<'a> {
             FoundKind::Directory | FoundKind::File => None,
         };
         if let Some(what) = what {
-            return Err(Fault::Handle {
-                path: text.to_owned(),
-                what: what.to_owned(),
-            });
+            return Err(Fault::Handle { path: text.to_owned(), what: what.to_owned() });
         }
         self.holds_own(&found.path, text, access)?;
         let exact = lexical(&written) == found.path;
         let risk = self.sensitive(&found.path, text, layer, exact)?;
-        Ok(Some(Judged {
-            path: found.path,
-            risk,
-        }))
+        Ok(Some(Judged { path: found.path, risk }))
     }
 
     fn broad(&self, path: &Path, text: &str, access: Access) -> Result<(), Fault> {
@@ -230,10 +194,7 @@ impl<'a> Judge<'a> {
         if access == Access::ReadWrite {
             let related = |own: &Path| own.starts_with(path) || path.starts_with(own);
             if let Some((_, what)) = self.own.iter().find(|(own, _)| related(own)) {
-                return Err(Fault::HoldsOwn {
-                    path: text,
-                    what: (*what).to_owned(),
-                });
+                return Err(Fault::HoldsOwn { path: text, what: (*what).to_owned() });
             }
             if related(&self.facts.workspace) {
                 return Err(Fault::Conflict {
@@ -265,29 +226,18 @@ impl<'a> Judge<'a> {
         };
         let row = place.row;
         if row.handle {
-            return Err(Fault::Handle {
-                path: text.to_owned(),
-                what: row.why.to_owned(),
-            });
+            return Err(Fault::Handle { path: text.to_owned(), what: row.why.to_owned() });
         }
         let person = matches!(layer, Layer::User | Layer::CommandLine);
         if person && exact {
-            return Ok(Some(format!(
-                "the agent sees {} ({})",
-                path.display(),
-                row.why
-            )));
+            return Ok(Some(format!("the agent sees {} ({})", path.display(), row.why)));
         }
         let instead = if person {
             format!("name the very path if you mean it: {}", path.display())
         } else {
             "remove it; only the person who starts the run can open it, with --ro".to_owned()
         };
-        Err(Fault::Sensitive {
-            path: text.to_owned(),
-            why: row.why.to_owned(),
-            instead,
-        })
+        Err(Fault::Sensitive { path: text.to_owned(), why: row.why.to_owned(), instead })
     }
 
     /// Judges the workspace.
@@ -295,10 +245,7 @@ impl<'a> Judge<'a> {
         let facts = self.facts;
         let root = facts.workspace.as_path();
         let refuse = |why: &str| {
-            Err(Fault::Workspace {
-                path: root.display().to_string(),
-                why: why.to_owned(),
-            })
+            Err(Fault::Workspace { path: root.display().to_string(), why: why.to_owned() })
         };
         if facts.home == root {
             return refuse("it is your home directory");
@@ -309,11 +256,7 @@ impl<'a> Judge<'a> {
         if WHOLE.iter().any(|whole| root == Path::new(whole)) {
             return refuse("it is a directory of the whole system");
         }
-        if KERNEL
-            .iter()
-            .chain(NO_PROJECT)
-            .any(|tree| root.starts_with(tree))
-        {
+        if KERNEL.iter().chain(NO_PROJECT).any(|tree| root.starts_with(tree)) {
             return refuse("the host's own files lie in it");
         }
         let related = |own: &Path| own.starts_with(root) || root.starts_with(own);
@@ -338,33 +281,24 @@ impl<'a> Judge<'a> {
         let mut hidden: Vec<(PathBuf, &'static str)> = Vec::new();
         for place in self.places() {
             let literal = std::iter::once(&place.literal);
-            hidden.extend(
-                literal
-                    .chain(&place.resolved)
-                    .map(|path| (path.clone(), place.row.why)),
-            );
+            hidden.extend(literal.chain(&place.resolved).map(|path| (path.clone(), place.row.why)));
         }
         hidden.push((facts.state.clone(), "ringfence's records and keys"));
         hidden.push((facts.config.clone(), "your own policy and trust records"));
         let below = |path: &Path| {
             path.starts_with(&facts.workspace)
-                || grants
-                    .iter()
-                    .any(|grant| path != grant.path && path.starts_with(&grant.path))
+                || grants.iter().any(|grant| path != grant.path && path.starts_with(&grant.path))
         };
         let named = |path: &Path| grants.iter().any(|grant| grant.path.starts_with(path));
         hidden.retain(|(path, _)| below(path) && !named(path));
         hidden.sort();
         hidden.dedup_by(|a, b| a.0 == b.0);
-        let masks = hidden
-            .into_iter()
-            .enumerate()
-            .map(|(index, (path, why))| Mask {
-                id: format!("built-in.mask.{}", index + 1),
-                path,
-                why: why.to_owned(),
-                source: Source::built_in("sensitive places stay hidden below a grant"),
-            });
+        let masks = hidden.into_iter().enumerate().map(|(index, (path, why))| Mask {
+            id: format!("built-in.mask.{}", index + 1),
+            path,
+            why: why.to_owned(),
+            source: Source::built_in("sensitive places stay hidden below a grant"),
+        });
         masks.collect()
     }
 }
@@ -372,7 +306,5 @@ impl<'a> Judge<'a> {
 /// A path without `.` and trailing slashes; with `..` it is left alone, so it equals no canonical
 /// path and counts as not exact.
 fn lexical(path: &Path) -> PathBuf {
-    path.components()
-        .filter(|part| !matches!(part, Component::CurDir))
-        .collect()
+    path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
 }

@@ -20,52 +20,16 @@ pub struct ProjectFacts {
 
 /// What a manifest means for the definition.
 const ECOSYSTEMS: &[(&str, &str, &str)] = &[
-    (
-        "Cargo.toml",
-        "Rust",
-        "cargo fetches crates from a registry and from git hosts",
-    ),
-    (
-        "package.json",
-        "JavaScript",
-        "npm, pnpm and yarn fetch packages from a registry",
-    ),
-    (
-        "pyproject.toml",
-        "Python",
-        "pip and uv fetch packages from an index and a file host",
-    ),
-    (
-        "requirements.txt",
-        "Python",
-        "pip fetches packages from an index and a file host",
-    ),
-    (
-        "go.mod",
-        "Go",
-        "go fetches modules from a proxy and a checksum database",
-    ),
-    (
-        "pom.xml",
-        "Java",
-        "Maven fetches artifacts from a repository",
-    ),
-    (
-        "build.gradle",
-        "Java",
-        "Gradle fetches artifacts from a repository",
-    ),
-    (
-        "build.gradle.kts",
-        "Java",
-        "Gradle fetches artifacts from a repository",
-    ),
+    ("Cargo.toml", "Rust", "cargo fetches crates from a registry and from git hosts"),
+    ("package.json", "JavaScript", "npm, pnpm and yarn fetch packages from a registry"),
+    ("pyproject.toml", "Python", "pip and uv fetch packages from an index and a file host"),
+    ("requirements.txt", "Python", "pip fetches packages from an index and a file host"),
+    ("go.mod", "Go", "go fetches modules from a proxy and a checksum database"),
+    ("pom.xml", "Java", "Maven fetches artifacts from a repository"),
+    ("build.gradle", "Java", "Gradle fetches artifacts from a repository"),
+    ("build.gradle.kts", "Java", "Gradle fetches artifacts from a repository"),
     ("Gemfile", "Ruby", "bundler fetches gems from a server"),
-    (
-        "composer.json",
-        "PHP",
-        "composer fetches packages from a registry and from git hosts",
-    ),
+    ("composer.json", "PHP", "composer fetches packages from a registry and from git hosts"),
 ];
 
 /// The text of a definition.
@@ -76,11 +40,7 @@ pub fn propose(facts: &ProjectFacts) -> String {
          # `ringfence policy check` checks this file; after an edit, `ringfence trust` accepts it.\n\
          version = 1\n",
     );
-    match facts
-        .profile
-        .as_deref()
-        .filter(|name| crate::profile_text(name).is_some())
-    {
+    match facts.profile.as_deref().filter(|name| crate::profile_text(name).is_some()) {
         Some(name) => {
             let _ = writeln!(
                 text,
@@ -121,10 +81,7 @@ fn files(text: &mut String, facts: &ProjectFacts) {
         );
     } else {
         let list = serde_json::Value::from(secrets);
-        let _ = writeln!(
-            text,
-            "deny = {list}   # hidden at any depth, whatever the case"
-        );
+        let _ = writeln!(text, "deny = {list}   # hidden at any depth, whatever the case");
     }
     text.push_str(
         "# read = [\"~/datasets\"]   # host files that are visible\n\
@@ -139,10 +96,7 @@ fn network(text: &mut String, facts: &ProjectFacts) {
         let found = facts.manifests.iter().any(|name| name == manifest);
         if found && !seen.contains(language) {
             seen.push(language);
-            let _ = writeln!(
-                text,
-                "# {language} ({manifest}): {needs}; name them in `allow`."
-            );
+            let _ = writeln!(text, "# {language} ({manifest}): {needs}; name them in `allow`.");
         }
     }
     text.push_str("# allow = [\"registry.example.com\", \"host.ringfence:5432\"]   # port 443 if none is written\n");
@@ -153,9 +107,6 @@ fn network(text: &mut String, facts: &ProjectFacts) {
     if ports.is_empty() {
         text.push_str("# publish = [3000]   # ports inside that your browser reaches\n");
     } else {
-        let _ = writeln!(
-            text,
-            "publish = {ports:?}   # ports inside that your browser reaches"
-        );
+        let _ = writeln!(text, "publish = {ports:?}   # ports inside that your browser reaches");
     }
 }

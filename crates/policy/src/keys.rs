@@ -56,13 +56,7 @@ const fn key(
     narrows: bool,
     help: &'static str,
 ) -> Key {
-    Key {
-        section,
-        name,
-        shape,
-        narrows,
-        help,
-    }
+    Key { section, name, shape, narrows, help }
 }
 
 /// Modes of the workspace.
@@ -72,20 +66,8 @@ pub const EXEC: &[&str] = &["any", "base"];
 
 /// Every key.
 pub const KEYS: &[Key] = &[
-    key(
-        "",
-        "version",
-        Shape::Version,
-        true,
-        "Version of the definition's format: 1",
-    ),
-    key(
-        "",
-        "name",
-        Shape::Text,
-        false,
-        "Name of the sandbox: its private home is kept under it",
-    ),
+    key("", "version", Shape::Version, true, "Version of the definition's format: 1"),
+    key("", "name", Shape::Text, false, "Name of the sandbox: its private home is kept under it"),
     key(
         "",
         "profile",
@@ -100,27 +82,9 @@ pub const KEYS: &[Key] = &[
         true,
         "review: changes wait for `ringfence apply`; direct: they are made at once; read-only: none",
     ),
-    key(
-        "workspace",
-        "unprotect",
-        Shape::Texts,
-        false,
-        "Protected paths that the agent may change",
-    ),
-    key(
-        "files",
-        "read",
-        Shape::Paths,
-        false,
-        "Host files and directories that are visible",
-    ),
-    key(
-        "files",
-        "write",
-        Shape::Paths,
-        false,
-        "Host files and directories that may be changed",
-    ),
+    key("workspace", "unprotect", Shape::Texts, false, "Protected paths that the agent may change"),
+    key("files", "read", Shape::Paths, false, "Host files and directories that are visible"),
+    key("files", "write", Shape::Paths, false, "Host files and directories that may be changed"),
     key(
         "files",
         "deny",
@@ -156,20 +120,8 @@ pub const KEYS: &[Key] = &[
         false,
         "DNS server to ask instead of the host's: ADDRESS:PORT",
     ),
-    key(
-        "environment",
-        "pass",
-        Shape::Texts,
-        false,
-        "Host variables that are passed in",
-    ),
-    key(
-        "environment",
-        "set",
-        Shape::Map,
-        false,
-        "Variables with fixed values",
-    ),
+    key("environment", "pass", Shape::Texts, false, "Host variables that are passed in"),
+    key("environment", "set", Shape::Map, false, "Variables with fixed values"),
     key(
         "process",
         "exec",
@@ -177,56 +129,14 @@ pub const KEYS: &[Key] = &[
         true,
         "any: every executable file; base: only the read-only base",
     ),
-    key(
-        "process",
-        "debug",
-        Shape::Boolean,
-        true,
-        "Whether processes inside may trace each other",
-    ),
-    key(
-        "limits",
-        "memory",
-        Shape::Size,
-        true,
-        "Memory of all processes together",
-    ),
-    key(
-        "limits",
-        "processes",
-        Shape::Count,
-        true,
-        "Processes and threads at once",
-    ),
+    key("process", "debug", Shape::Boolean, true, "Whether processes inside may trace each other"),
+    key("limits", "memory", Shape::Size, true, "Memory of all processes together"),
+    key("limits", "processes", Shape::Count, true, "Processes and threads at once"),
     key("limits", "cpu", Shape::Number, true, "Processor cores"),
-    key(
-        "limits",
-        "open_files",
-        Shape::Count,
-        true,
-        "Open files per process",
-    ),
-    key(
-        "limits",
-        "file_size",
-        Shape::Size,
-        true,
-        "Largest single file",
-    ),
-    key(
-        "limits",
-        "disk",
-        Shape::Size,
-        true,
-        "Growth of workspace layer and home together",
-    ),
-    key(
-        "limits",
-        "tmp",
-        Shape::Size,
-        true,
-        "Size of each in-memory directory",
-    ),
+    key("limits", "open_files", Shape::Count, true, "Open files per process"),
+    key("limits", "file_size", Shape::Size, true, "Largest single file"),
+    key("limits", "disk", Shape::Size, true, "Growth of workspace layer and home together"),
+    key("limits", "tmp", Shape::Size, true, "Size of each in-memory directory"),
     key("limits", "wall", Shape::Duration, true, "Longest run"),
     key(
         "limits",
@@ -242,25 +152,12 @@ pub const KEYS: &[Key] = &[
         true,
         "Least Landlock ABI; below it nothing is started",
     ),
-    key(
-        "require",
-        "cgroup",
-        Shape::Boolean,
-        true,
-        "Whether limits must be enforced by a cgroup",
-    ),
+    key("require", "cgroup", Shape::Boolean, true, "Whether limits must be enforced by a cgroup"),
 ];
 
 /// Every section.
-pub const SECTIONS: &[&str] = &[
-    "workspace",
-    "files",
-    "network",
-    "environment",
-    "process",
-    "limits",
-    "require",
-];
+pub const SECTIONS: &[&str] =
+    &["workspace", "files", "network", "environment", "process", "limits", "require"];
 
 /// Keys of the table form of a path.
 pub const PATH_KEYS: &[&str] = &["path", "for", "expires", "reason"];
@@ -271,8 +168,7 @@ pub const DENY_KEYS: &[&str] = &["host", "reason"];
 
 /// The key of a section.
 pub fn find(section: &str, name: &str) -> Option<&'static Key> {
-    KEYS.iter()
-        .find(|key| key.section == section && key.name == name)
+    KEYS.iter().find(|key| key.section == section && key.name == name)
 }
 
 /// Names that may stand in a section, sections themselves among them at the top.

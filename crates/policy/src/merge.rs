@@ -69,15 +69,11 @@ pub(crate) fn forbids(layer: Layer, entries: &[Entry<Destination>], first: usize
 
 /// Hidden names of a layer as rules; ids count from `first`.
 pub(crate) fn hidden(layer: Layer, definition: &Definition, first: usize) -> Vec<DenyRule> {
-    let all = definition
-        .hide
-        .iter()
-        .enumerate()
-        .map(|(index, entry)| DenyRule {
-            id: format!("{}.files.deny.{}", layer_id(layer), first + index),
-            pattern: entry.value.clone(),
-            source: entry.source.clone(),
-        });
+    let all = definition.hide.iter().enumerate().map(|(index, entry)| DenyRule {
+        id: format!("{}.files.deny.{}", layer_id(layer), first + index),
+        pattern: entry.value.clone(),
+        source: entry.source.clone(),
+    });
     all.collect()
 }
 
@@ -110,19 +106,12 @@ impl Merger<'_> {
         if layer != Layer::Project {
             return true;
         }
-        self.out.trust.widens.push(Widening {
-            words,
-            destination: None,
-            source: source.clone(),
-        });
+        self.out.trust.widens.push(Widening { words, destination: None, source: source.clone() });
         self.out.trust.accepted
     }
 
     fn fault(&mut self, source: &Source, fault: Fault) {
-        self.problems.push(Problem {
-            source: source.clone(),
-            fault,
-        });
+        self.problems.push(Problem { source: source.clone(), fault });
     }
 
     fn expired<T>(&mut self, entry: &Entry<T>) -> bool {
@@ -145,10 +134,7 @@ impl Merger<'_> {
             if self.expired(entry) {
                 continue;
             }
-            let judged = match self
-                .judge
-                .grant(&entry.text, access, above.layer, above.base)
-            {
+            let judged = match self.judge.grant(&entry.text, access, above.layer, above.base) {
                 Ok(Some(judged)) => judged,
                 Ok(None) => continue,
                 Err(fault) => {
@@ -180,25 +166,17 @@ impl Merger<'_> {
 
     fn allow(&mut self, layer: Layer, entries: &[Entry<Allow>]) {
         if entries.is_empty() {
-            self.out
-                .network
-                .retain(|rule| rule.effect == Effect::Forbid);
+            self.out.network.retain(|rule| rule.effect == Effect::Forbid);
             self.reached = Coverage::default();
         }
         for (index, entry) in entries.iter().enumerate() {
             if self.expired(entry) {
                 continue;
             }
-            let Allow {
-                destination,
-                addresses,
-            } = &entry.value;
+            let Allow { destination, addresses } = &entry.value;
             let covered = self.covered(destination, addresses);
-            let sentence = format!(
-                "connects to {destination}{}{}",
-                leading(addresses),
-                ending(entry)
-            );
+            let sentence =
+                format!("connects to {destination}{}{}", leading(addresses), ending(entry));
             if !covered {
                 let admitted = self.admits(layer, sentence, &entry.source);
                 if layer == Layer::Project
@@ -214,11 +192,7 @@ impl Merger<'_> {
                 ringfence_model::host::Target::Address(cidr) => Some(cidr),
                 ringfence_model::host::Target::Name(_) => None,
             };
-            if addresses
-                .iter()
-                .chain(named)
-                .any(|cidr| network::is_metadata(*cidr))
-            {
+            if addresses.iter().chain(named).any(|cidr| network::is_metadata(*cidr)) {
                 let words = format!("the agent reaches instance metadata ({destination})");
                 self.risk(words, &entry.source);
             }
@@ -257,28 +231,20 @@ impl Merger<'_> {
         }
         for (index, entry) in entries.iter().enumerate() {
             let ports = entry.value;
-            let taken = self
-                .out
-                .publish
-                .iter()
-                .find(|rule| rule.ports.host == ports.host);
+            let taken = self.out.publish.iter().find(|rule| rule.ports.host == ports.host);
             match taken {
                 Some(rule) if rule.ports == ports => continue,
                 Some(rule) => {
-                    let why = format!(
-                        "port {} of the host is published by {}",
-                        ports.host, rule.source
-                    );
+                    let why =
+                        format!("port {} of the host is published by {}", ports.host, rule.source);
                     let what = format!("{}:{}", ports.host, ports.inside);
                     self.fault(&entry.source, Fault::Conflict { what, why });
                     continue;
                 }
                 None => {}
             }
-            let sentence = format!(
-                "serves its port {} on the host's port {}",
-                ports.inside, ports.host
-            );
+            let sentence =
+                format!("serves its port {} on the host's port {}", ports.inside, ports.host);
             if self.admits(layer, sentence, &entry.source) {
                 self.out.publish.push(PublishRule {
                     id: format!("{}.network.publish.{}", layer_id(layer), index + 1),
@@ -302,10 +268,7 @@ impl Merger<'_> {
                 continue;
             }
             if let Some(why) = dangerous_variable(name) {
-                self.risk(
-                    format!("the host's {name} is passed in; it {why}"),
-                    &entry.source,
-                );
+                self.risk(format!("the host's {name} is passed in; it {why}"), &entry.source);
             }
             self.out.pass.push(PassRule {
                 id: format!("{}.environment.pass.{}", layer_id(layer), index + 1),
@@ -316,11 +279,7 @@ impl Merger<'_> {
         for (name, entry) in &definition.set {
             // A project may name variables of its own; changing what another layer decided, or what
             // programs load, is a widening.
-            let changes = self
-                .out
-                .set
-                .get(name)
-                .is_some_and(|own| own.value != entry.value)
+            let changes = self.out.set.get(name).is_some_and(|own| own.value != entry.value)
                 || self.out.pass.iter().any(|rule| rule.name == *name)
                 || dangerous_variable(name).is_some();
             let sentence = format!("sets {name}={}", entry.value.escape_debug());
@@ -336,13 +295,7 @@ impl Merger<'_> {
         }
         for entry in definition.unprotect.iter().flatten() {
             let path = &entry.value;
-            if self
-                .out
-                .workspace
-                .unprotect
-                .iter()
-                .any(|own| own.value == *path)
-            {
+            if self.out.workspace.unprotect.iter().any(|own| own.value == *path) {
                 continue;
             }
             let why = crate::protected::find(path).map_or("", |row| row.why);
@@ -369,7 +322,8 @@ impl Merger<'_> {
         let project = layer == Layer::Project;
         if let Some(name) = &definition.name {
             // A kept home can hold a login: whoever picks the name picks the home.
-            let sentence = format!("keeps and sees the private home of the sandbox `{}`", name.value);
+            let sentence =
+                format!("keeps and sees the private home of the sandbox `{}`", name.value);
             if self.admits(layer, sentence, &name.source) {
                 self.out.name = Some(name.clone());
             }
@@ -377,11 +331,7 @@ impl Merger<'_> {
         if let Some(resolver) = &definition.resolver
             && !(project && self.command.resolver.is_some())
         {
-            let same = self
-                .out
-                .resolver
-                .as_ref()
-                .is_some_and(|own| own.value == resolver.value);
+            let same = self.out.resolver.as_ref().is_some_and(|own| own.value == resolver.value);
             let sentence = format!("asks {} for the addresses of names", resolver.value);
             if same || self.admits(layer, sentence, &resolver.source) {
                 self.out.resolver = Some(resolver.clone());
@@ -418,11 +368,7 @@ impl Merger<'_> {
                 (Some(_), None) => true,
                 (None, _) => false,
             };
-            let sentence = format!(
-                "uses more: {} {}",
-                kind.key(),
-                limit_words(*kind, limit.value)
-            );
+            let sentence = format!("uses more: {} {}", kind.key(), limit_words(*kind, limit.value));
             if !widens || self.admits(layer, sentence, &limit.source) {
                 self.out.limits.insert(*kind, limit.clone());
             }

@@ -41,11 +41,7 @@ pub(crate) fn cap(out: &mut Compiled, organisation: &Definition) {
             out.workspace.cap = Some(mode.clone());
         }
     }
-    if let Some(exec) = organisation
-        .exec
-        .as_ref()
-        .filter(|exec| exec.value == ExecMode::Base)
-    {
+    if let Some(exec) = organisation.exec.as_ref().filter(|exec| exec.value == ExecMode::Base) {
         out.exec = exec.clone();
     }
     if let Some(debug) = organisation.debug.as_ref().filter(|debug| !debug.value) {
@@ -83,19 +79,16 @@ impl Compiled {
             })
             .cloned()
             .collect();
-        next.network
-            .extend(forbids(Layer::Organisation, &fresh, first));
+        next.network.extend(forbids(Layer::Organisation, &fresh, first));
         let first = 1 + self.denies.iter().filter(|rule| is_ours(&rule.id)).count();
         let mut fresh = organisation.clone();
         fresh.hide.retain(|entry| {
             let mut old = self.denies.iter();
             !old.any(|rule| is_ours(&rule.id) && rule.pattern == entry.value)
         });
-        next.denies
-            .extend(hidden(Layer::Organisation, &fresh, first));
+        next.denies.extend(hidden(Layer::Organisation, &fresh, first));
         cap(&mut next, &organisation);
-        next.sources
-            .retain(|source| source.layer != Layer::Organisation);
+        next.sources.retain(|source| source.layer != Layer::Organisation);
         next.sources.insert(
             0,
             PolicySource {

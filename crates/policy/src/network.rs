@@ -14,40 +14,19 @@ use crate::error::Fault;
 use crate::limits::{ALLOW_PREFIX_V4, ALLOW_PREFIX_V6};
 
 /// Top-level names that have no public registry, so that everything below them is one owner's.
-const PRIVATE_TOPS: &[&str] = &[
-    "corp",
-    "home",
-    "internal",
-    "intranet",
-    "lan",
-    "local",
-    "localdomain",
-    "private",
-    "test",
-];
+const PRIVATE_TOPS: &[&str] =
+    &["corp", "home", "internal", "intranet", "lan", "local", "localdomain", "private", "test"];
 
 fn value(key: &str, text: &str, why: impl ToString) -> Fault {
-    Fault::Value {
-        key: key.to_owned(),
-        text: text.to_owned(),
-        why: why.to_string(),
-    }
+    Fault::Value { key: key.to_owned(), text: text.to_owned(), why: why.to_string() }
 }
 
 fn broad(what: &str, why: &str, instead: &str) -> Fault {
-    Fault::OverBroad {
-        what: what.to_owned(),
-        why: why.to_owned(),
-        instead: instead.to_owned(),
-    }
+    Fault::OverBroad { what: what.to_owned(), why: why.to_owned(), instead: instead.to_owned() }
 }
 
 fn nothing(what: &str, why: &str, instead: impl Into<String>) -> Fault {
-    Fault::MatchesNothing {
-        what: what.to_owned(),
-        why: why.to_owned(),
-        instead: instead.into(),
-    }
+    Fault::MatchesNothing { what: what.to_owned(), why: why.to_owned(), instead: instead.into() }
 }
 
 /// A scheme or a path shows that a URL was pasted; say so instead of naming a grammar rule.
@@ -128,11 +107,7 @@ pub(crate) fn range(text: &str) -> Result<Cidr, Fault> {
 }
 
 fn check_range(what: &str, cidr: Cidr) -> Result<(), Fault> {
-    let least = if cidr.address().is_ipv4() {
-        ALLOW_PREFIX_V4
-    } else {
-        ALLOW_PREFIX_V6
-    };
+    let least = if cidr.address().is_ipv4() { ALLOW_PREFIX_V4 } else { ALLOW_PREFIX_V6 };
     if cidr.prefix() < least {
         let why = format!("it covers more than a /{least}");
         return Err(broad(
@@ -211,11 +186,7 @@ fn check_name(text: &str, pattern: &HostPattern, addresses: &[Cidr]) -> Result<(
             if addresses.is_empty() {
                 Ok(())
             } else {
-                Err(nothing(
-                    text,
-                    "the host's loopback has one address",
-                    "remove `addresses`",
-                ))
+                Err(nothing(text, "the host's loopback has one address", "remove `addresses`"))
             }
         }
         HostPattern::Exact(name) if name.as_str() == "localhost" => Err(nothing(
@@ -259,36 +230,22 @@ fn check_address(text: &str, cidr: Cidr, ports: Ports) -> Result<(), Fault> {
 pub(crate) fn publish(text: &str) -> Result<Publish, Fault> {
     let port = |part: &str| -> Result<u16, Fault> {
         let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        part.parse::<u16>()
-            .ok()
-            .filter(|port| digits && *port > 0)
-            .ok_or_else(|| {
-                value(
-                    "network.publish",
-                    text,
-                    "a port is 1 to 65535: INSIDE or \"HOST:INSIDE\"",
-                )
-            })
+        part.parse::<u16>().ok().filter(|port| digits && *port > 0).ok_or_else(|| {
+            value("network.publish", text, "a port is 1 to 65535: INSIDE or \"HOST:INSIDE\"")
+        })
     };
     match text.split_once(':') {
-        Some((host, inside)) => Ok(Publish {
-            inside: port(inside)?,
-            host: port(host)?,
-        }),
-        None => Ok(Publish {
-            inside: port(text)?,
-            host: port(text)?,
-        }),
+        Some((host, inside)) => Ok(Publish { inside: port(inside)?, host: port(host)? }),
+        None => Ok(Publish { inside: port(text)?, host: port(text)? }),
     }
 }
 
 /// Parses a resolver: an address, with port 53 if none is written.
 pub(crate) fn resolver(text: &str) -> Result<SocketAddr, Fault> {
     const DNS_PORT: u16 = 53;
-    let parsed = text.parse::<SocketAddr>().or_else(|_| {
-        text.parse::<IpAddr>()
-            .map(|ip| SocketAddr::new(ip, DNS_PORT))
-    });
+    let parsed = text
+        .parse::<SocketAddr>()
+        .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT)));
     match parsed {
         Ok(address) if address.port() > 0 => Ok(address),
         _ => Err(value(
@@ -342,38 +299,23 @@ mod tests {
                 judged(bad)
             );
         }
-        for bad in [
-            "https://a.example/x",
-            "a.example:0",
-            "a.example:70000",
-            "a.example/x",
-            "a_b..c",
-            "",
-        ] {
+        for bad in
+            ["https://a.example/x", "a.example:0", "a.example:70000", "a.example/x", "a_b..c", ""]
+        {
             assert!(judged(bad).is_err(), "{bad}");
         }
-        for good in [
-            "a.example",
-            "*.corp:8443",
-            "10.0.0.5:5432",
-            "host.ringfence:8080",
-            "[fd00::/8]:1-9",
-        ] {
+        for good in
+            ["a.example", "*.corp:8443", "10.0.0.5:5432", "host.ringfence:8080", "[fd00::/8]:1-9"]
+        {
             assert_eq!(judged(good), Ok(()), "{good}");
         }
     }
 
     #[test]
     fn lm1_metadata_is_never_opened_by_a_project() {
-        assert!(matches!(
-            judged("169.254.169.254:80"),
-            Err(Fault::Sensitive { .. })
-        ));
+        assert!(matches!(judged("169.254.169.254:80"), Err(Fault::Sensitive { .. })));
         let destination = allow("169.254.169.254:80").unwrap();
-        assert_eq!(
-            check_allow("x", &destination, &[], Layer::CommandLine),
-            Ok(())
-        );
+        assert_eq!(check_allow("x", &destination, &[], Layer::CommandLine), Ok(()));
     }
 
     #[test]

@@ -14,19 +14,11 @@ pub struct Protected {
 }
 
 const fn file(path: &'static str, why: &'static str) -> Protected {
-    Protected {
-        path,
-        directory: false,
-        why,
-    }
+    Protected { path, directory: false, why }
 }
 
 const fn tree(path: &'static str, why: &'static str) -> Protected {
-    Protected {
-        path,
-        directory: true,
-        why,
-    }
+    Protected { path, directory: true, why }
 }
 
 const EDITOR: &str = "the editor runs tasks and loads settings from it";
@@ -48,22 +40,10 @@ pub const PROTECTED: &[Protected] = &[
     tree(".claude", AGENT),
     tree(".codex", AGENT),
     tree(".gemini", AGENT),
-    file(
-        ".mcp.json",
-        "an agent outside starts the programs that it names",
-    ),
-    tree(
-        ".github/workflows",
-        "the code host runs it with the project's secrets",
-    ),
-    file(
-        ".gitlab-ci.yml",
-        "the code host runs it with the project's secrets",
-    ),
-    tree(
-        ".devcontainer",
-        "the editor builds and starts what it describes",
-    ),
+    file(".mcp.json", "an agent outside starts the programs that it names"),
+    tree(".github/workflows", "the code host runs it with the project's secrets"),
+    file(".gitlab-ci.yml", "the code host runs it with the project's secrets"),
+    tree(".devcontainer", "the editor builds and starts what it describes"),
     file(".envrc", "direnv runs it on entering the directory"),
     file(".bashrc", SHELL),
     file(".bash_profile", SHELL),

@@ -22,20 +22,13 @@ use crate::{network, profiles, protected};
 
 /// A value that does not parse.
 pub(crate) fn fault(key: &str, text: &str, why: impl ToString) -> Fault {
-    Fault::Value {
-        key: key.to_owned(),
-        text: text.to_owned(),
-        why: why.to_string(),
-    }
+    Fault::Value { key: key.to_owned(), text: text.to_owned(), why: why.to_string() }
 }
 
 pub(crate) fn parse_allow(text: &str, addresses: &[Cidr], layer: Layer) -> Result<Allow, Fault> {
     let destination = network::allow(text)?;
     network::check_allow(text, &destination, addresses, layer)?;
-    Ok(Allow {
-        destination,
-        addresses: addresses.to_vec(),
-    })
+    Ok(Allow { destination, addresses: addresses.to_vec() })
 }
 
 pub(crate) fn parse_path(key: &str, text: &str) -> Result<(), Fault> {
@@ -59,10 +52,7 @@ pub(crate) fn parse_profile(text: &str) -> Result<String, Fault> {
     if profiles::text(text).is_some() {
         Ok(text.to_owned())
     } else {
-        Err(Fault::UnknownProfile {
-            name: text.to_owned(),
-            known: profiles::names().join(", "),
-        })
+        Err(Fault::UnknownProfile { name: text.to_owned(), known: profiles::names().join(", ") })
     }
 }
 
@@ -71,11 +61,7 @@ pub(crate) fn parse_mode(text: &str) -> Result<WorkspaceMode, Fault> {
         "review" => Ok(WorkspaceMode::Review),
         "direct" => Ok(WorkspaceMode::Direct),
         "read-only" => Ok(WorkspaceMode::ReadOnly),
-        _ => Err(fault(
-            "workspace.mode",
-            text,
-            "the modes are review, direct, read-only",
-        )),
+        _ => Err(fault("workspace.mode", text, "the modes are review, direct, read-only")),
     }
 }
 
@@ -94,12 +80,11 @@ pub(crate) fn parse_unprotect(text: &str) -> Result<String, Fault> {
 }
 
 pub(crate) fn parse_hide(text: &str) -> Result<DenyPattern, Fault> {
-    text.parse()
-        .map_err(|error: crate::deny::DenyError| Fault::MatchesNothing {
-            what: text.to_owned(),
-            why: error.why.to_owned(),
-            instead: error.instead.to_owned(),
-        })
+    text.parse().map_err(|error: crate::deny::DenyError| Fault::MatchesNothing {
+        what: text.to_owned(),
+        why: error.why.to_owned(),
+        instead: error.instead.to_owned(),
+    })
 }
 
 /// A dangerous variable is passed only when the person who starts the run says so.
@@ -107,10 +92,7 @@ pub(crate) fn parse_pass(name: &str, layer: Layer) -> Result<String, Fault> {
     check_name(name).map_err(|why| fault("environment.pass", name, why))?;
     match dangerous_variable(name) {
         Some(why) if !matches!(layer, Layer::User | Layer::CommandLine) => {
-            Err(Fault::DangerousVariable {
-                name: name.to_owned(),
-                why,
-            })
+            Err(Fault::DangerousVariable { name: name.to_owned(), why })
         }
         _ => Ok(name.to_owned()),
     }
@@ -138,11 +120,7 @@ pub(crate) fn limit_shape(kind: LimitKind, text: &str) -> Fault {
 pub(crate) fn parse_limit(kind: LimitKind, text: &str) -> Result<Option<u64>, Fault> {
     if text == "none" {
         return if kind == LimitKind::Tmp {
-            Err(fault(
-                "tmp",
-                text,
-                "in-memory directories always have a size",
-            ))
+            Err(fault("tmp", text, "in-memory directories always have a size"))
         } else {
             Ok(None)
         };
@@ -167,11 +145,7 @@ fn cores(text: &str) -> Option<u64> {
     }
     let scale = 10u64.pow(3 - u32::try_from(part.len()).ok()?);
     let milli = part.parse::<u64>().ok()? * scale;
-    whole
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1000)?
-        .checked_add(milli)
+    whole.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(milli)
 }
 
 pub(crate) fn limit(kind: LimitKind, number: u64) -> Result<Option<u64>, Fault> {

@@ -29,8 +29,7 @@ pub fn schema() -> Value {
 
 fn section(name: &str) -> serde_json::Map<String, Value> {
     let keys = KEYS.iter().filter(|key| key.section == name);
-    keys.map(|key| (key.name.to_owned(), property(key)))
-        .collect()
+    keys.map(|key| (key.name.to_owned(), property(key))).collect()
 }
 
 fn property(key: &Key) -> Value {

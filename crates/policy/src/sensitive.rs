@@ -25,30 +25,15 @@ pub struct Sensitive {
 }
 
 const fn home(path: &'static str, why: &'static str) -> Sensitive {
-    Sensitive {
-        base: Base::Home,
-        path,
-        why,
-        handle: false,
-    }
+    Sensitive { base: Base::Home, path, why, handle: false }
 }
 
 const fn root(path: &'static str, why: &'static str) -> Sensitive {
-    Sensitive {
-        base: Base::Root,
-        path,
-        why,
-        handle: false,
-    }
+    Sensitive { base: Base::Root, path, why, handle: false }
 }
 
 const fn handle(path: &'static str, why: &'static str) -> Sensitive {
-    Sensitive {
-        base: Base::Root,
-        path,
-        why,
-        handle: true,
-    }
+    Sensitive { base: Base::Root, path, why, handle: true }
 }
 
 const SSH: &str = "SSH keys";

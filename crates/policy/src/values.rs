@@ -41,10 +41,7 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
         "T" => 40,
         _ => return Err(SHAPE),
     };
-    number
-        .checked_mul(1 << shift)
-        .filter(|bytes| *bytes <= 1 << 52)
-        .ok_or("the size is too large")
+    number.checked_mul(1 << shift).filter(|bytes| *bytes <= 1 << 52).ok_or("the size is too large")
 }
 
 /// A duration such as `90s`, `30m`, `8h`, `2d` or `1h30m`, in milliseconds.
@@ -55,10 +52,7 @@ pub fn duration(text: &str) -> Result<u64, &'static str> {
     let mut total: u64 = 0;
     let mut last = u64::MAX;
     while !rest.is_empty() {
-        let end = rest
-            .bytes()
-            .position(|b| !b.is_ascii_digit())
-            .ok_or(SHAPE)?;
+        let end = rest.bytes().position(|b| !b.is_ascii_digit()).ok_or(SHAPE)?;
         let number: u64 = rest[..end].parse().map_err(|_| SHAPE)?;
         let unit: u64 = match rest.as_bytes().get(end) {
             Some(b's') => 1000,
@@ -104,11 +98,7 @@ pub fn unix_seconds(at: &toml::value::Datetime) -> Result<i64, &'static str> {
         toml::value::Offset::Z => 0,
         toml::value::Offset::Custom { minutes } => i64::from(minutes),
     };
-    let day = days(
-        i64::from(date.year),
-        i64::from(date.month),
-        i64::from(date.day),
-    );
+    let day = days(i64::from(date.year), i64::from(date.month), i64::from(date.day));
     let of_day = i64::from(time.hour) * 3600
         + i64::from(time.minute) * 60
         + i64::from(time.second.unwrap_or(0));
@@ -123,11 +113,7 @@ pub fn size_words(bytes: u64) -> String {
             return format!("{}{unit}", bytes >> shift);
         }
     }
-    if bytes >= 1 << 20 {
-        format!("{}M", bytes >> 20)
-    } else {
-        format!("{bytes} bytes")
-    }
+    if bytes >= 1 << 20 { format!("{}M", bytes >> 20) } else { format!("{bytes} bytes") }
 }
 
 /// A duration in the units of [`duration`].
@@ -135,23 +121,14 @@ pub fn size_words(bytes: u64) -> String {
 pub fn duration_words(ms: u64) -> String {
     let mut text = String::new();
     let mut rest = ms;
-    for (unit, letter) in [
-        (86_400_000, 'd'),
-        (3_600_000, 'h'),
-        (60_000, 'm'),
-        (1000, 's'),
-    ] {
+    for (unit, letter) in [(86_400_000, 'd'), (3_600_000, 'h'), (60_000, 'm'), (1000, 's')] {
         if rest >= unit {
             text.push_str(&(rest / unit).to_string());
             text.push(letter);
             rest %= unit;
         }
     }
-    if text.is_empty() {
-        format!("{ms}ms")
-    } else {
-        text
-    }
+    if text.is_empty() { format!("{ms}ms") } else { text }
 }
 
 #[cfg(test)]
@@ -162,33 +139,14 @@ mod tests {
     fn sizes_and_durations_are_strict() {
         assert_eq!(size("4G"), Ok(4 << 30));
         assert_eq!(size("512MiB"), Ok(512 << 20));
-        for bad in [
-            "",
-            "4",
-            "4g",
-            "4GB",
-            "-1G",
-            "1.5G",
-            "G",
-            "99999999999999T",
-            "4 G",
-        ] {
+        for bad in ["", "4", "4g", "4GB", "-1G", "1.5G", "G", "99999999999999T", "4 G"] {
             assert!(size(bad).is_err(), "{bad}");
         }
         assert_eq!(duration("1h30m"), Ok(5_400_000));
         assert_eq!(duration("2d"), Ok(172_800_000));
-        for bad in [
-            "",
-            "2",
-            "0s",
-            "30m1h",
-            "1h1h",
-            "1.5h",
-            "h",
-            "99999d",
-            "1h ",
-            "18446744073709551615d",
-        ] {
+        for bad in
+            ["", "2", "0s", "30m1h", "1h1h", "1.5h", "h", "99999d", "1h ", "18446744073709551615d"]
+        {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert_eq!(duration_words(5_400_000), "1h30m");

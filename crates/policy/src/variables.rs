@@ -118,13 +118,7 @@ const DANGEROUS_PREFIXES: &[(&str, &str)] = &[
 #[must_use]
 pub fn dangerous_variable(name: &str) -> Option<&'static str> {
     let exact = DANGEROUS.iter().find(|row| row.0 == name);
-    exact
-        .or_else(|| {
-            DANGEROUS_PREFIXES
-                .iter()
-                .find(|row| name.starts_with(row.0))
-        })
-        .map(|row| row.1)
+    exact.or_else(|| DANGEROUS_PREFIXES.iter().find(|row| name.starts_with(row.0))).map(|row| row.1)
 }
 
 /// Checks the shape of a variable's name: what a shell can set.

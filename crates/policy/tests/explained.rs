@@ -36,11 +36,7 @@ fn denied(
         generation: 1,
         expires: None,
     };
-    let request = Request {
-        action,
-        resource,
-        context: Context::default(),
-    };
+    let request = Request { action, resource, context: Context::default() };
     explain(policy, &request, &decision)
 }
 
@@ -59,10 +55,7 @@ fn an_unnamed_host_gets_both_hints() {
     );
     assert_eq!(own.what, "connect registry.acme.com:443");
     assert_eq!(own.why, "no rule names this host ([network])");
-    assert_eq!(
-        own.now.as_deref(),
-        Some("ringfence run --allow registry.acme.com …")
-    );
+    assert_eq!(own.now.as_deref(), Some("ringfence run --allow registry.acme.com …"));
     assert_eq!(
         own.keep.as_deref(),
         Some(
@@ -80,10 +73,7 @@ fn an_unnamed_host_gets_both_hints() {
         other.why,
         "the rules name other ports of this host: 8443 (/code/p/ringfence.toml:3)"
     );
-    assert_eq!(
-        other.now.as_deref(),
-        Some("ringfence run --allow a.example:22 …")
-    );
+    assert_eq!(other.now.as_deref(), Some("ringfence run --allow a.example:22 …"));
 }
 
 /// A hint that would be refused is not given.
@@ -97,10 +87,7 @@ fn hints_work_or_are_not_given() {
         Reason::NoRule,
         &[],
     );
-    assert_eq!(
-        metadata.now.as_deref(),
-        Some("ringfence run --allow 169.254.169.254:80 …")
-    );
+    assert_eq!(metadata.now.as_deref(), Some("ringfence run --allow 169.254.169.254:80 …"));
     assert_eq!(metadata.keep, None);
     let forbidden = denied(
         &policy,
@@ -110,11 +97,7 @@ fn hints_work_or_are_not_given() {
         &[0],
     );
     assert_eq!((&forbidden.now, &forbidden.keep), (&None, &None));
-    assert!(
-        forbidden.why.contains("/code/p/ringfence.toml:4"),
-        "{}",
-        forbidden.why
-    );
+    assert!(forbidden.why.contains("/code/p/ringfence.toml:4"), "{}", forbidden.why);
     let loopback = denied(
         &policy,
         Action::Connect,
@@ -131,17 +114,8 @@ fn hints_work_or_are_not_given() {
         &[],
     );
     assert_eq!((mismatch.now, mismatch.keep), (None, None));
-    let odd = denied(
-        &policy,
-        Action::Read,
-        Resource::Path("/a\nb".into()),
-        Reason::NoRule,
-        &[],
-    );
-    assert_eq!(
-        (odd.what.as_str(), odd.now, odd.keep),
-        ("read /a\\nb", None, None)
-    );
+    let odd = denied(&policy, Action::Read, Resource::Path("/a\nb".into()), Reason::NoRule, &[]);
+    assert_eq!((odd.what.as_str(), odd.now, odd.keep), ("read /a\\nb", None, None));
 }
 
 #[test]
@@ -154,10 +128,7 @@ fn private_addresses_are_named_beside_the_host() {
         Reason::UnnamedAddress { class },
         &[],
     );
-    assert_eq!(
-        own.why,
-        "the name leads to the private address 10.1.2.3, which no rule names"
-    );
+    assert_eq!(own.why, "the name leads to the private address 10.1.2.3, which no rule names");
     assert!(
         own.keep
             .unwrap()
@@ -168,17 +139,9 @@ fn private_addresses_are_named_beside_the_host() {
 #[test]
 fn paths_variables_and_ports_have_their_options() {
     let policy = sample();
-    let own = denied(
-        &policy,
-        Action::Write,
-        Resource::Path("/srv/my data".into()),
-        Reason::NoRule,
-        &[],
-    );
-    assert_eq!(
-        own.now.as_deref(),
-        Some("ringfence run --rw '/srv/my data' …")
-    );
+    let own =
+        denied(&policy, Action::Write, Resource::Path("/srv/my data".into()), Reason::NoRule, &[]);
+    assert_eq!(own.now.as_deref(), Some("ringfence run --rw '/srv/my data' …"));
     let own = denied(
         &policy,
         Action::Environment,
@@ -195,13 +158,7 @@ fn paths_variables_and_ports_have_their_options() {
         &[],
     );
     assert_eq!(own.keep, None);
-    let own = denied(
-        &policy,
-        Action::Publish,
-        Resource::Port(3000),
-        Reason::NoRule,
-        &[],
-    );
+    let own = denied(&policy, Action::Publish, Resource::Port(3000), Reason::NoRule, &[]);
     assert_eq!(own.now.as_deref(), Some("ringfence run --publish 3000 …"));
 }
 

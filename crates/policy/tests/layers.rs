@@ -11,10 +11,7 @@ use ringfence_policy::{CommandLine, Compiled, DefinitionText, Effect, LimitKind}
 use std::path::Path;
 
 fn permits(compiled: &Compiled) -> Vec<String> {
-    compiled
-        .permits()
-        .map(|rule| rule.destination.to_string())
-        .collect()
+    compiled.permits().map(|rule| rule.destination.to_string()).collect()
 }
 
 /// PB1: without any definition nothing of the host is named.
@@ -23,25 +20,14 @@ fn pb1_the_empty_policy_opens_nothing() {
     let empty = Layers::default().compile().unwrap();
     assert!(empty.network.is_empty() && empty.files.is_empty() && empty.publish.is_empty());
     assert!(empty.resolver.is_none() && empty.name.is_none() && empty.set.is_empty());
+    assert!(empty.pass.iter().all(|rule| rule.source.layer == Layer::BuiltIn));
     assert!(
-        empty
-            .pass
-            .iter()
-            .all(|rule| rule.source.layer == Layer::BuiltIn)
-    );
-    assert!(
-        empty
-            .pass
-            .iter()
-            .all(|rule| ringfence_policy::dangerous_variable(&rule.name).is_none())
+        empty.pass.iter().all(|rule| ringfence_policy::dangerous_variable(&rule.name).is_none())
     );
     assert_eq!(empty.limit(LimitKind::Memory), Some((16 << 30) / 100 * 75));
     assert_eq!(empty.limit(LimitKind::Tmp), Some((16 << 30) / 100 * 25));
     assert_eq!(empty.limit(LimitKind::Wall), None);
-    assert_eq!(
-        empty.workspace.protected.len(),
-        ringfence_policy::PROTECTED.len()
-    );
+    assert_eq!(empty.workspace.protected.len(), ringfence_policy::PROTECTED.len());
     assert_eq!(empty.trust.digest, None);
     assert!(empty.is_intact());
 }
@@ -53,10 +39,7 @@ fn every_value_has_its_source() {
     let layers = Layers {
         project: text,
         trusted: true,
-        command: CommandLine {
-            allow: vec!["c.example".to_owned()],
-            ..CommandLine::default()
-        },
+        command: CommandLine { allow: vec!["c.example".to_owned()], ..CommandLine::default() },
         ..Layers::default()
     };
     let compiled = layers.compile().unwrap();
@@ -65,16 +48,10 @@ fn every_value_has_its_source() {
     assert_eq!((rule.source.line, rule.source.column), (6, 3));
     assert_eq!(rule.source.to_string(), "/code/p/ringfence.toml:6");
     assert_eq!(rule.reason.as_deref(), Some("x"));
-    assert_eq!(
-        compiled.network[2].source.to_string(),
-        "command line: --allow c.example"
-    );
+    assert_eq!(compiled.network[2].source.to_string(), "command line: --allow c.example");
     assert_eq!(compiled.name.as_ref().unwrap().source.line, 2);
     assert_eq!(compiled.sources.len(), 2);
-    assert_eq!(
-        compiled.sources[1].digest,
-        ringfence_policy::digest(text.as_bytes())
-    );
+    assert_eq!(compiled.sources[1].digest, ringfence_policy::digest(text.as_bytes()));
     let stored = serde_json::to_string(&compiled).unwrap();
     let back: Compiled = serde_json::from_str(&stored).unwrap();
     assert_eq!(back, compiled);
@@ -111,10 +88,7 @@ memory = \"none\"
 processes = 100000
 wall = \"8h\"
 ";
-    let mut layers = Layers {
-        project: body,
-        ..Layers::default()
-    };
+    let mut layers = Layers { project: body, ..Layers::default() };
     let without = Layers::default().compile().unwrap();
     let own = layers.compile().unwrap();
     assert!(permits(&own).is_empty() && own.files.is_empty() && own.publish.is_empty());
@@ -122,24 +96,13 @@ wall = \"8h\"
     assert_eq!(own.pass, without.pass);
     assert_eq!(own.workspace.protected, without.workspace.protected);
     assert!(!own.debug.value && own.residual_risks.is_empty());
-    assert_eq!(
-        own.limit(LimitKind::Memory),
-        without.limit(LimitKind::Memory)
-    );
-    assert_eq!(
-        own.limit(LimitKind::Processes),
-        without.limit(LimitKind::Processes)
-    );
+    assert_eq!(own.limit(LimitKind::Memory), without.limit(LimitKind::Memory));
+    assert_eq!(own.limit(LimitKind::Processes), without.limit(LimitKind::Processes));
     assert_eq!(own.limit(LimitKind::Wall), Some(8 * 3_600_000));
     assert_eq!(own.set.keys().collect::<Vec<_>>(), ["RUST_LOG"]);
     assert_eq!(own.denies.len(), 1);
     assert_eq!(own.network.len(), 1);
-    let words: Vec<_> = own
-        .trust
-        .widens
-        .iter()
-        .map(|widening| widening.words.as_str())
-        .collect();
+    let words: Vec<_> = own.trust.widens.iter().map(|widening| widening.words.as_str()).collect();
     assert_eq!(
         words,
         [
@@ -158,12 +121,7 @@ wall = \"8h\"
             "uses more: processes 100000",
         ]
     );
-    assert!(
-        own.trust
-            .widens
-            .iter()
-            .all(|widening| widening.source.line > 1)
-    );
+    assert!(own.trust.widens.iter().all(|widening| widening.source.line > 1));
     layers.trusted = true;
     let trusted = layers.compile().unwrap();
     assert_eq!(trusted.trust.widens, own.trust.widens);
@@ -194,17 +152,14 @@ fn what_holds_without_the_project_is_no_widening() {
 #[test]
 fn n04_pb1_an_empty_list_takes_back() {
     let mut layers = Layers {
-        user: "version = 1\nprofile = \"claude-code\"\n[network]\nallow = [\"a.example\"]\npublish = [80]\n[files]\nread = [\"/srv/data\"]\n[environment]\npass = [\"X\"]\n",
+        user: "version = 1\nprofile = \"claude-code\"\n[network]\nallow = [\"a.example\"]\ndeny = [\"evil.example\"]\npublish = [80]\n[files]\nread = [\"/srv/data\"]\n[environment]\npass = [\"X\"]\n",
         project: "version = 1\n[network]\nallow = []\npublish = []\n[files]\nread = []\n[environment]\npass = []\n",
         ..Layers::default()
     };
     let own = layers.compile().unwrap();
     assert!(permits(&own).is_empty() && own.publish.is_empty() && own.files.is_empty());
     assert!(own.pass.is_empty());
-    assert!(
-        own.network.iter().any(|rule| rule.effect == Effect::Forbid),
-        "forbids stay"
-    );
+    assert!(own.network.iter().any(|rule| rule.effect == Effect::Forbid), "forbids stay");
     layers.command.allow = vec!["b.example".to_owned()];
     assert_eq!(permits(&layers.compile().unwrap()), ["b.example:443"]);
     layers.project = "version = 1\n[network]\n";
@@ -228,32 +183,17 @@ fn pb2_the_organisation_caps_every_layer() {
     };
     let own = layers.compile().unwrap();
     assert_eq!(own.limit(LimitKind::Memory), Some(2 << 30));
-    assert_eq!(
-        own.limits[&LimitKind::Memory].source.layer,
-        Layer::Organisation
-    );
+    assert_eq!(own.limits[&LimitKind::Memory].source.layer, Layer::Organisation);
     assert_eq!(own.limit(LimitKind::Wall), Some(1_800_000));
-    assert_eq!(
-        own.workspace.mode_or(WorkspaceMode::Direct),
-        WorkspaceMode::Review
-    );
+    assert_eq!(own.workspace.mode_or(WorkspaceMode::Direct), WorkspaceMode::Review);
     assert_eq!(own.exec.value, ExecMode::Base);
     assert!(!own.debug.value);
-    assert_eq!(
-        (own.floor.landlock.value, own.floor.cgroup.value),
-        (3, true)
-    );
+    assert_eq!((own.floor.landlock.value, own.floor.cgroup.value), (3, true));
     assert_eq!(own.network[0].id, "organisation.network.deny.1");
     assert_eq!(own.denies[0].id, "organisation.files.deny.1");
-    let notices: Vec<_> = own
-        .notices
-        .iter()
-        .map(|notice| notice.value.as_str())
-        .collect();
+    let notices: Vec<_> = own.notices.iter().map(|notice| notice.value.as_str()).collect();
     assert!(
-        notices
-            .iter()
-            .any(|words| words.starts_with("memory is 2G as the organisation caps it")),
+        notices.iter().any(|words| words.starts_with("memory is 2G as the organisation caps it")),
         "{notices:?}"
     );
     assert!(
@@ -270,17 +210,11 @@ fn c02_a_workspace_that_holds_the_binary_is_not_direct() {
     facts.binary = "/code/p/target/ringfence".into();
     let layers = Layers {
         facts: Some(facts),
-        command: CommandLine {
-            mode: Some("direct".to_owned()),
-            ..CommandLine::default()
-        },
+        command: CommandLine { mode: Some("direct".to_owned()), ..CommandLine::default() },
         ..Layers::default()
     };
     let own = layers.compile().unwrap();
-    assert_eq!(
-        own.workspace.mode_or(WorkspaceMode::Direct),
-        WorkspaceMode::Review
-    );
+    assert_eq!(own.workspace.mode_or(WorkspaceMode::Direct), WorkspaceMode::Review);
 }
 
 fn reload(own: &Compiled, text: &str) -> Result<Compiled, ringfence_policy::Problems> {
@@ -328,10 +262,7 @@ fn fh5_a_reload_only_narrows() {
 fn the_profiles_are_valid_and_compile() {
     for name in ringfence_policy::profile_names() {
         let layers = Layers {
-            command: CommandLine {
-                profile: Some(name.to_owned()),
-                ..CommandLine::default()
-            },
+            command: CommandLine { profile: Some(name.to_owned()), ..CommandLine::default() },
             ..Layers::default()
         };
         let own = layers.compile().unwrap();
@@ -344,14 +275,9 @@ fn the_profiles_are_valid_and_compile() {
 fn sorted(value: &serde_json::Value) -> serde_json::Value {
     match value {
         serde_json::Value::Object(map) => {
-            let ordered: std::collections::BTreeMap<_, _> = map
-                .iter()
-                .map(|(key, item)| (key.clone(), sorted(item)))
-                .collect();
-            ordered
-                .into_iter()
-                .collect::<serde_json::Map<_, _>>()
-                .into()
+            let ordered: std::collections::BTreeMap<_, _> =
+                map.iter().map(|(key, item)| (key.clone(), sorted(item))).collect();
+            ordered.into_iter().collect::<serde_json::Map<_, _>>().into()
         }
         serde_json::Value::Array(items) => items.iter().map(sorted).collect::<Vec<_>>().into(),
         plain => plain.clone(),
@@ -368,31 +294,16 @@ fn the_schema_is_what_it_was() {
 fn proposed_definitions_check() {
     use ringfence_policy::init::{ProjectFacts, propose};
     let rich = ProjectFacts {
-        manifests: [
-            "Cargo.toml",
-            "package.json",
-            "pyproject.toml",
-            "go.mod",
-            "pom.xml",
-            "other",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        manifests: ["Cargo.toml", "package.json", "pyproject.toml", "go.mod", "pom.xml", "other"]
+            .map(str::to_owned)
+            .to_vec(),
         profile: Some("claude-code".to_owned()),
-        secrets: vec![
-            ".env".to_owned(),
-            "~bad".to_owned(),
-            "it's \"odd\".pem".to_owned(),
-        ],
+        secrets: vec![".env".to_owned(), "~bad".to_owned(), "it's \"odd\".pem".to_owned()],
         ports: vec![3000, 0, 3000],
     };
     for facts in [ProjectFacts::default(), rich.clone()] {
         let text = propose(&facts);
-        let layers = Layers {
-            project: &text,
-            trusted: true,
-            ..Layers::default()
-        };
+        let layers = Layers { project: &text, trusted: true, ..Layers::default() };
         assert_eq!(layers.problems(), "no problem", "{text}");
         // What stands there as a comment is valid, too.
         for line in text.lines().filter_map(|line| line.strip_prefix("# ")) {
@@ -413,14 +324,8 @@ fn proposed_definitions_check() {
                 None => line.to_owned(),
             };
             let checked = format!("version = 1\n{body}\n");
-            let text = DefinitionText {
-                file: Path::new("x"),
-                bytes: checked.as_bytes(),
-            };
-            assert!(
-                ringfence_policy::check(&text, Layer::Project).is_ok(),
-                "{line}"
-            );
+            let text = DefinitionText { file: Path::new("x"), bytes: checked.as_bytes() };
+            assert!(ringfence_policy::check(&text, Layer::Project).is_ok(), "{line}");
         }
     }
     let text = propose(&rich);
@@ -435,13 +340,8 @@ fn proposed_definitions_check() {
     }
 }
 
-const HOSTS: [&str; 5] = [
-    "a.example",
-    "b.example:80",
-    "*.c.example",
-    "10.0.0.0/8:22",
-    "host.ringfence:5432",
-];
+const HOSTS: [&str; 5] =
+    ["a.example", "b.example:80", "*.c.example", "10.0.0.0/8:22", "host.ringfence:5432"];
 
 /// A list key: not written, or written with these entries.
 fn list() -> impl Strategy<Value = Option<Vec<usize>>> {
@@ -452,10 +352,7 @@ fn written(list: &Option<Vec<usize>>, key: &str) -> String {
     let Some(list) = list else {
         return String::new();
     };
-    let all: Vec<_> = list
-        .iter()
-        .map(|at| format!("\"{}\"", HOSTS[*at]))
-        .collect();
+    let all: Vec<_> = list.iter().map(|at| format!("\"{}\"", HOSTS[*at])).collect();
     format!("{key} = [{}]\n", all.join(", "))
 }
 

@@ -40,18 +40,9 @@ fn pb3_wrong_types_are_refused_for_every_key() {
             continue;
         };
         for key in keys.keys() {
-            for value in [
-                "2099-01-01T00:00:00Z",
-                "[[1]]",
-                "-1",
-                "[true]",
-                "{ a = [1] }",
-            ] {
+            for value in ["2099-01-01T00:00:00Z", "[[1]]", "-1", "[true]", "{ a = [1] }"] {
                 let text = refused(&format!("[{section}]\n{key} = {value}"));
-                assert!(
-                    text.starts_with("/code/p/ringfence.toml:3:"),
-                    "{key} = {value}: {text}"
-                );
+                assert!(text.starts_with("/code/p/ringfence.toml:3:"), "{key} = {value}: {text}");
                 seen += 1;
             }
         }
@@ -62,10 +53,7 @@ fn pb3_wrong_types_are_refused_for_every_key() {
 #[test]
 fn the_version_is_required_and_known() {
     let check = |text: &str| {
-        let layers = Layers {
-            project: text,
-            ..Layers::default()
-        };
+        let layers = Layers { project: text, ..Layers::default() };
         layers.problems()
     };
     assert!(check("name = \"x\"").contains("no `version`"));
@@ -84,10 +72,8 @@ fn all_problems_are_reported_together() {
     let text = refused(
         "[network]\nallow = [\"*\", \"a.example:0\"]\n[limits]\nmemory = \"4GB\"\nwall = \"8\"\n",
     );
-    let lines: Vec<_> = text
-        .lines()
-        .filter(|line| line.starts_with("/code/p/ringfence.toml:"))
-        .collect();
+    let lines: Vec<_> =
+        text.lines().filter(|line| line.starts_with("/code/p/ringfence.toml:")).collect();
     assert_eq!(lines.len(), 4, "{text}");
     let mut sorted = lines.clone();
     sorted.sort_unstable();
@@ -131,36 +117,18 @@ fn f06_rules_that_can_match_nothing_are_refused() {
         ("[files]\ndeny = [\"!x\"]", "cannot be taken back"),
         ("[network]\nallow = [\"localhost:3000\"]", "host.ringfence"),
         ("[network]\nallow = [\"a.example:70000\"]", "not a port"),
-        (
-            "[network]\nallow = [\"https://a.example/x\"]",
-            "write \"a.example\"",
-        ),
-        (
-            "[network]\nallow = [\"a.x.example\"]\ndeny = [\"*.x.example\"]",
-            "denies all of it",
-        ),
+        ("[network]\nallow = [\"https://a.example/x\"]", "write \"a.example\""),
+        ("[network]\nallow = [\"a.x.example\"]\ndeny = [\"*.x.example\"]", "denies all of it"),
         ("[network]\npublish = [70000]", "1 to 65535"),
-        (
-            "[network]\npublish = [\"80:81\", \"80:82\"]",
-            "is published by",
-        ),
+        ("[network]\npublish = [\"80:81\", \"80:82\"]", "is published by"),
         ("[network]\nresolver = \"dns.example\"", "ADDRESS:PORT"),
-        (
-            "[workspace]\nunprotect = [\".vscodes\"]",
-            "the protected paths are: .git/hooks",
-        ),
+        ("[workspace]\nunprotect = [\".vscodes\"]", "the protected paths are: .git/hooks"),
         (
             "[files]\nread = [{ path = \"/srv/data\", expires = 2026-11-01T00:00:00Z }]",
             "has expired",
         ),
-        (
-            "[network]\nallow = [{ host = \"a.example\", expires = 2026-11-01 }]",
-            "with an offset",
-        ),
-        (
-            "[network]\nallow = [{ host = \"a.example\", for = \"0s\" }]",
-            "longer than nothing",
-        ),
+        ("[network]\nallow = [{ host = \"a.example\", expires = 2026-11-01 }]", "with an offset"),
+        ("[network]\nallow = [{ host = \"a.example\", for = \"0s\" }]", "longer than nothing"),
         ("[network]\nallow = [{ reason = \"x\" }]", "has no `host`"),
         ("[limits]\nmemory = \"1K\"", "nothing could run"),
         ("[limits]\ntmp = \"none\"", "always have a size"),
@@ -182,10 +150,7 @@ fn relative_paths_are_for_projects_and_the_command_line() {
             .contains("begins with `/` or `~/`")
     );
     let sub = project("[files]\nread = [\"../sibling\"]");
-    assert!(
-        sub.unwrap_err().to_string().contains("does not exist"),
-        "the fake host knows no `..`"
-    );
+    assert!(sub.unwrap_err().to_string().contains("does not exist"), "the fake host knows no `..`");
     assert!(project("[files]\nread = [\"sub\"]").is_ok());
 }
 
@@ -193,40 +158,18 @@ fn relative_paths_are_for_projects_and_the_command_line() {
 #[test]
 fn dx1_f01_sensitive_places_are_opened_by_exact_name_only() {
     assert!(ringfence_policy::SENSITIVE.len() >= 33);
-    for path in [
-        "~/.ssh",
-        "~/.aws",
-        "~/.config/gh",
-        "~/.netrc",
-        "/code/link-to-ssh",
-    ] {
-        assert!(
-            refused(&format!("[files]\nread = [\"{path}\"]")).contains(" holds "),
-            "{path}"
-        );
+    for path in ["~/.ssh", "~/.aws", "~/.config/gh", "~/.netrc", "/code/link-to-ssh"] {
+        assert!(refused(&format!("[files]\nread = [\"{path}\"]")).contains(" holds "), "{path}");
     }
     let opened = user("[files]\nread = [\"~/.ssh\"]").unwrap();
-    assert_eq!(
-        opened.residual_risks[0].value,
-        "the agent sees /home/ann/.ssh (SSH keys)"
-    );
+    assert_eq!(opened.residual_risks[0].value, "the agent sees /home/ann/.ssh (SSH keys)");
     let through_a_link = user("[files]\nread = [\"/code/link-to-ssh\"]").unwrap_err();
-    assert!(
-        through_a_link.to_string().contains("name the very path"),
-        "{through_a_link}"
-    );
+    assert!(through_a_link.to_string().contains("name the very path"), "{through_a_link}");
     let line = Layers {
-        command: CommandLine {
-            ro: vec!["/home/ann/.aws/".to_owned()],
-            ..CommandLine::default()
-        },
+        command: CommandLine { ro: vec!["/home/ann/.aws/".to_owned()], ..CommandLine::default() },
         host: Some({
             let mut host = common::FakeHost::new();
-            host.add(
-                "/home/ann/.aws/",
-                "/home/ann/.aws",
-                ringfence_policy::FoundKind::Directory,
-            );
+            host.add("/home/ann/.aws/", "/home/ann/.aws", ringfence_policy::FoundKind::Directory);
             host
         }),
         ..Layers::default()
@@ -239,17 +182,12 @@ fn dx1_f01_sensitive_places_are_opened_by_exact_name_only() {
 fn dx1_f05_sensitive_places_below_a_grant_stay_hidden() {
     let masked = |body: &str| -> Vec<String> {
         let masks = user(body).unwrap().masks;
-        masks
-            .iter()
-            .map(|mask| mask.path.display().to_string())
-            .collect()
+        masks.iter().map(|mask| mask.path.display().to_string()).collect()
     };
     let masks = masked("[files]\nread = [\"~/.config\"]");
-    for path in [
-        "/home/ann/.config/gh",
-        "/home/ann/.config/google-chrome",
-        "/home/ann/.config/ringfence",
-    ] {
+    for path in
+        ["/home/ann/.config/gh", "/home/ann/.config/google-chrome", "/home/ann/.config/ringfence"]
+    {
         assert!(masks.iter().any(|own| own == path), "{path} in {masks:?}");
     }
     assert!(!masks.iter().any(|own| own == "/home/ann/.ssh"));
@@ -270,24 +208,14 @@ fn s31_n21_sockets_are_refused_everywhere() {
         for access in ["read", "write"] {
             let body = format!("[files]\n{access} = [\"{path}\"]");
             assert!(refused(&body).contains("has the host"), "{body}");
-            assert!(
-                user(&body)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("has the host"),
-                "{body}"
-            );
+            assert!(user(&body).unwrap_err().to_string().contains("has the host"), "{body}");
         }
         let line = Layers {
-            command: CommandLine {
-                rw: vec![path.to_owned()],
-                ..CommandLine::default()
-            },
+            command: CommandLine { rw: vec![path.to_owned()], ..CommandLine::default() },
             ..Layers::default()
         };
         assert!(
-            line.problems()
-                .starts_with(&format!("command line: --rw {path}: ")),
+            line.problems().starts_with(&format!("command line: --rw {path}: ")),
             "{}",
             line.problems()
         );
@@ -305,38 +233,24 @@ fn f36_s12_c02_write_grants_never_hold_the_policy() {
         "~/.local/state",
         "~/.local/state/ringfence",
     ] {
-        let text = user(&format!("[files]\nwrite = [\"{path}\"]"))
-            .unwrap_err()
-            .to_string();
+        let text = user(&format!("[files]\nwrite = [\"{path}\"]")).unwrap_err().to_string();
         assert!(text.contains(own), "{path}: {text}");
     }
     for path in ["/code/p", "/code/p/sub"] {
-        let text = user(&format!("[files]\nwrite = [\"{path}\"]"))
-            .unwrap_err()
-            .to_string();
+        let text = user(&format!("[files]\nwrite = [\"{path}\"]")).unwrap_err().to_string();
         assert!(text.contains("the workspace lies in it"), "{path}: {text}");
     }
     let records = user("[files]\nread = [\"~/.local/state/ringfence\"]").unwrap_err();
-    assert!(
-        records.to_string().contains("ringfence's own records"),
-        "{records}"
-    );
+    assert!(records.to_string().contains("ringfence's own records"), "{records}");
 }
 
 /// F36: directories that are no project.
 #[test]
 fn f36_whole_trees_are_no_workspace() {
     let start = |workspace: &str, change: fn(&mut Facts)| {
-        let mut facts = Facts {
-            workspace: workspace.into(),
-            ..facts()
-        };
+        let mut facts = Facts { workspace: workspace.into(), ..facts() };
         change(&mut facts);
-        Layers {
-            facts: Some(facts),
-            ..Layers::default()
-        }
-        .problems()
+        Layers { facts: Some(facts), ..Layers::default() }.problems()
     };
     for workspace in [
         "/",
@@ -350,10 +264,7 @@ fn f36_whole_trees_are_no_workspace() {
         "/home/ann/.local/state/ringfence/runs",
     ] {
         let text = start(workspace, |_| ());
-        assert!(
-            text.contains("cannot be the workspace"),
-            "{workspace}: {text}"
-        );
+        assert!(text.contains("cannot be the workspace"), "{workspace}: {text}");
     }
     for workspace in ["/tmp/project", "/usr/src/app", "/var/lib/ci/jobs/1"] {
         assert_eq!(start(workspace, |_| ()), "no problem", "{workspace}");
@@ -365,19 +276,11 @@ fn f36_whole_trees_are_no_workspace() {
 /// DX2, P10: variables that make programs load or run something are not passed by files of a project.
 #[test]
 fn dx2_p10_dangerous_variables_are_not_passed() {
-    for name in [
-        "LD_PRELOAD",
-        "BASH_ENV",
-        "NODE_OPTIONS",
-        "GIT_SSH_COMMAND",
-        "PYTHONSTARTUP",
-        "PERL5OPT",
-    ] {
+    for name in
+        ["LD_PRELOAD", "BASH_ENV", "NODE_OPTIONS", "GIT_SSH_COMMAND", "PYTHONSTARTUP", "PERL5OPT"]
+    {
         let body = format!("[environment]\npass = [\"{name}\"]");
-        assert!(
-            refused(&body).contains("give it a value of its own"),
-            "{name}"
-        );
+        assert!(refused(&body).contains("give it a value of its own"), "{name}");
         assert_eq!(user(&body).unwrap().residual_risks.len(), 1, "{name}");
     }
     assert!(refused("[environment]\npass = [\"A=B\"]").contains("letters, digits"));
@@ -402,15 +305,9 @@ fn pb2_the_organisation_cannot_permit() {
         "name = \"x\"",
         "profile = \"claude-code\"",
     ] {
-        let layers = Layers {
-            organisation: &format!("version = 1\n{body}"),
-            ..Layers::default()
-        };
+        let layers = Layers { organisation: &format!("version = 1\n{body}"), ..Layers::default() };
         let text = layers.problems();
-        assert!(
-            text.contains("may only forbid, cap and require"),
-            "{body}: {text}"
-        );
+        assert!(text.contains("may only forbid, cap and require"), "{body}: {text}");
     }
 }
 
@@ -441,55 +338,29 @@ fn faults_of_options_name_the_option() {
 /// PB8: a long line and many rules cost no more than their length.
 #[test]
 fn pb8_many_rules_on_one_line_have_their_columns() {
-    let all: Vec<_> = (0..20_000)
-        .map(|at| format!("\"hä{at}.example\""))
-        .collect();
+    let all: Vec<_> = (0..20_000).map(|at| format!("\"hä{at}.example\"")).collect();
     let text = refused(&format!("[network]\nallow = [{}]", all.join(",")));
     assert!(text.starts_with("/code/p/ringfence.toml:3:10: "), "{text}");
-    assert_eq!(
-        text.matches("only letters, digits").count(),
-        ringfence_policy::limits::PROBLEMS
-    );
+    assert_eq!(text.matches("only letters, digits").count(), ringfence_policy::limits::PROBLEMS);
     let second = text.lines().nth(1).unwrap();
-    assert!(
-        second.starts_with("/code/p/ringfence.toml:3:24: "),
-        "{second}"
-    );
+    assert!(second.starts_with("/code/p/ringfence.toml:3:24: "), "{second}");
     let all: Vec<_> = (0..20_000).map(|at| format!("\"h{at}.example\"")).collect();
     let list = all.join(",");
     let text = refused(&format!("[network]\nallow = [{list}]\ndeny = [{list}]"));
     assert!(text.contains("denies all of it"));
-    let text = refused(&format!(
-        "[environment]\npass = [{}]",
-        "\"X\",".repeat(1001)
-    ));
-    assert!(
-        text.contains("has 1001 entries; at most 1000 are read"),
-        "{text}"
-    );
+    let text = refused(&format!("[environment]\npass = [{}]", "\"X\",".repeat(1001)));
+    assert!(text.contains("has 1001 entries; at most 1000 are read"), "{text}");
 }
 
 #[test]
 fn hostile_files_are_refused_without_a_panic() {
-    for bytes in [
-        &b"\xff\xfe"[..],
-        b"version = ",
-        b"a.b.c.d = [[[[",
-        &[b'['; 5000],
-        b"\0",
-    ] {
-        let text = ringfence_policy::DefinitionText {
-            file: std::path::Path::new("x"),
-            bytes,
-        };
+    for bytes in [&b"\xff\xfe"[..], b"version = ", b"a.b.c.d = [[[[", &[b'['; 5000], b"\0"] {
+        let text = ringfence_policy::DefinitionText { file: std::path::Path::new("x"), bytes };
         let found = ringfence_policy::check(&text, ringfence_model::provenance::Layer::Project);
         assert!(!found.unwrap_err().0.is_empty());
     }
     let large = vec![b' '; ringfence_policy::limits::DEFINITION_BYTES + 1];
-    let text = ringfence_policy::DefinitionText {
-        file: std::path::Path::new("x"),
-        bytes: &large,
-    };
+    let text = ringfence_policy::DefinitionText { file: std::path::Path::new("x"), bytes: &large };
     let found = ringfence_policy::check(&text, ringfence_model::provenance::Layer::Project);
     assert!(found.unwrap_err().to_string().contains("has 1048577 bytes"));
 }

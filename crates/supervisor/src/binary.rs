@@ -19,13 +19,8 @@ pub fn digest(run: &Path) -> String {
     let Some(state) = run.parent().and_then(Path::parent) else { return "unknown".to_owned() };
     let own = Path::new("/proc/self/exe");
     let Ok(metadata) = fs::metadata(own) else { return "unknown".to_owned() };
-    let identity = (
-        metadata.dev(),
-        metadata.ino(),
-        metadata.len(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-    );
+    let identity =
+        (metadata.dev(), metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec());
     let memory = state.join("binary.json");
     if let Ok(bytes) = fs::read(&memory)
         && let Ok(known) = serde_json::from_slice::<Remembered>(&bytes)

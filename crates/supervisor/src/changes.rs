@@ -29,7 +29,9 @@ pub enum ChangesError {
     #[error("run {0} had no layer of its own ({1}): its changes were made in the project at once")]
     NoLayer(String, &'static str),
     /// The layer is mounted.
-    #[error("run {0} is still running; wait for its end or end it with `ringfence kill {0}`, then {1} its changes")]
+    #[error(
+        "run {0} is still running; wait for its end or end it with `ringfence kill {0}`, then {1} its changes"
+    )]
     Running(String, &'static str),
     /// It cannot be recorded, so it is not done.
     #[error("it cannot be recorded, so it is not done: {0}")]
@@ -107,8 +109,10 @@ pub fn apply(run: &RunDir, paths: &[String]) -> Result<Report, ChangesError> {
         return Err(ChangesError::Running(info.id.to_string(), "apply"));
     };
     let Some(layer) = layer(run, &info)? else { return Ok(Report::default()) };
-    let named: Vec<Vec<u8>> =
-        paths.iter().map(|path| path.trim_start_matches("./").trim_end_matches('/').as_bytes().to_vec()).collect();
+    let named: Vec<Vec<u8>> = paths
+        .iter()
+        .map(|path| path.trim_start_matches("./").trim_end_matches('/').as_bytes().to_vec())
+        .collect();
     let everything = named.is_empty() || named.iter().any(|path| path.is_empty() || path == b".");
     let selection = if everything { Selection::All } else { Selection::Paths(named.clone()) };
     let planned = layer.changes()?;
@@ -140,7 +144,12 @@ pub fn discard(run: &RunDir) -> Result<usize, ChangesError> {
 }
 
 /// The intention goes into the run's ledger before anything happens.
-fn record(run: &RunDir, info: &RunInfo, verb: &str, changes: &[Change]) -> Result<(), ChangesError> {
+fn record(
+    run: &RunDir,
+    info: &RunInfo,
+    verb: &str,
+    changes: &[Change],
+) -> Result<(), ChangesError> {
     let failed = |why: String| ChangesError::Record(why);
     let path = run.ledger();
     let file = fs::OpenOptions::new()

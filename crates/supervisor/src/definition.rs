@@ -156,8 +156,8 @@ fn facts(root: &Path) -> init::ProjectFacts {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
     };
-    let profile = (has(".claude") || has("CLAUDE.md") || on_path("claude"))
-        .then(|| "claude-code".to_owned());
+    let profile =
+        (has(".claude") || has("CLAUDE.md") || on_path("claude")).then(|| "claude-code".to_owned());
     let port = has("vite.config.ts") || has("vite.config.js");
     init::ProjectFacts {
         manifests: names,

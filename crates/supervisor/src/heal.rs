@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringfence_ledger::{Redactor, Stamp};
@@ -42,13 +42,17 @@ pub fn heal(paths: &Paths) {
 pub fn clean(run: &RunDir) -> bool {
     let mut gone = true;
     if let Ok(cleanup) = run.read_json::<Cleanup>("cleanup.json") {
-        remove_placeholders(&cleanup.placeholders);
+        let needed = placeholders_of_others(run);
+        let own: Vec<PathBuf> =
+            cleanup.placeholders.into_iter().filter(|path| !needed.contains(path)).collect();
+        remove_placeholders(&own);
         for directory in cleanup.cgroups.iter().rev() {
             gone &= remove_group(directory);
         }
     }
     let _ = ringfence_workspace::remove_tree(&run.home());
     let _ = ringfence_workspace::remove_tree(&run.file("caches"));
+    let _ = ringfence_workspace::remove_tree(&run.layer().join("work"));
     discard_empty_layer(run);
     gone
 }
@@ -79,11 +83,22 @@ fn kill_group(directory: &Path) {
         return;
     }
     let procs = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    for pid in procs.lines().filter_map(|line| line.trim().parse().ok()) {
+    let numbers = procs.lines().filter_map(|line| line.trim().parse::<i32>().ok());
+    for pid in numbers.filter(|pid| *pid > 0) {
         if let Some(pid) = rustix::process::Pid::from_raw(pid) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
+}
+
+/// Placeholders that other living runs rest on.
+fn placeholders_of_others(run: &RunDir) -> Vec<PathBuf> {
+    run.others()
+        .iter()
+        .filter(|other| other.is_running())
+        .filter_map(|other| other.read_json::<Cleanup>("cleanup.json").ok())
+        .flat_map(|cleanup| cleanup.placeholders)
+        .collect()
 }
 
 /// A layer without a single entry is no change: nothing to review, nothing to keep.

@@ -90,7 +90,9 @@ pub fn project_root(cwd: &Path, home: &Path) -> PathBuf {
     cwd.ancestors()
         .take_while(|directory| !home.starts_with(directory))
         .find(|directory| {
-            [DEFINITION, ".git"].iter().any(|name| fs::symlink_metadata(directory.join(name)).is_ok())
+            [DEFINITION, ".git"]
+                .iter()
+                .any(|name| fs::symlink_metadata(directory.join(name)).is_ok())
         })
         .unwrap_or(cwd)
         .to_owned()
@@ -152,7 +154,11 @@ mod tests {
         fs::create_dir_all(&inner).unwrap();
         assert_eq!(project_root(&inner, &home), inner);
         fs::create_dir(home.join(".git")).unwrap();
-        assert_eq!(project_root(&inner, &home), inner, "a repository in the home itself does not count");
+        assert_eq!(
+            project_root(&inner, &home),
+            inner,
+            "a repository in the home itself does not count"
+        );
         fs::create_dir(home.join("work/app/.git")).unwrap();
         assert_eq!(project_root(&inner, &home), home.join("work/app"));
     }

@@ -109,9 +109,7 @@ impl Layers {
     /// Whether the user has accepted the project's definition as it is now.
     #[must_use]
     pub fn project_trusted(&self, trusted: &Trusted) -> bool {
-        self.project
-            .as_ref()
-            .is_some_and(|text| trusted.accepts(&text.path, &digest(&text.bytes)))
+        self.project.as_ref().is_some_and(|text| trusted.accepts(&text.path, &digest(&text.bytes)))
     }
 
     /// Compiles the layers.

@@ -88,8 +88,12 @@ impl Recorder {
             .mode(0o600)
             .open(&path)
             .map_err(|source| RunDirError { path: path.clone(), source })?;
-        let writer =
-            Writer::new(file, &path.display().to_string(), subject, Redactor::new(std::iter::empty::<String>()))?;
+        let writer = Writer::new(
+            file,
+            &path.display().to_string(),
+            subject,
+            Redactor::new(std::iter::empty::<String>()),
+        )?;
         Ok(Self {
             writer,
             start,
@@ -154,8 +158,7 @@ impl Recorder {
         }
         self.totals.denied += 1;
         self.group(request, decision);
-        let noted =
-            self.denials.note((request.clone(), decision.clone()), clock::now().boot_ns);
+        let noted = self.denials.note((request.clone(), decision.clone()), clock::now().boot_ns);
         if let Some(((request, decision), count)) = noted.evicted {
             self.write_decision(None, &request, &decision, count)?;
         }
@@ -183,7 +186,9 @@ impl Recorder {
 
     fn group(&mut self, request: &Request, decision: &Decision) {
         let key = format!("{} {} {}", request.action, request.resource, decision.reason);
-        if let Some(group) = self.group_index.get(&key).and_then(|index| self.groups.get_mut(*index)) {
+        if let Some(group) =
+            self.group_index.get(&key).and_then(|index| self.groups.get_mut(*index))
+        {
             group.count += 1;
         } else if self.groups.len() < EXIT_DENIALS {
             self.group_index.insert(key, self.groups.len());
@@ -239,7 +244,9 @@ impl Recorder {
     fn flush_execs(&mut self) -> Result<(), AppendError> {
         let dropped = std::mem::take(&mut self.exec_dropped);
         if dropped > 0 {
-            let what = format!("{dropped} program starts above {EXEC_RECORDS_PER_SECOND} a second were counted, not listed");
+            let what = format!(
+                "{dropped} program starts above {EXEC_RECORDS_PER_SECOND} a second were counted, not listed"
+            );
             self.record(&Event::Sensor { what })?;
         }
         Ok(())

@@ -34,7 +34,11 @@ impl Reload {
         // `/etc` is watched besides, so that a directory made or replaced later is noticed.
         let directory = Path::new(ORGANISATION_POLICY).parent()?;
         let own = inotify::add_watch(&watch, directory, events);
-        let above = inotify::add_watch(&watch, directory.parent()?, WatchFlags::CREATE | WatchFlags::MOVED_TO);
+        let above = inotify::add_watch(
+            &watch,
+            directory.parent()?,
+            WatchFlags::CREATE | WatchFlags::MOVED_TO,
+        );
         (own.is_ok() || above.is_ok()).then_some(watch)
     }
 

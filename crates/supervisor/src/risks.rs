@@ -8,10 +8,10 @@ use ringfence_policy::Compiled;
 /// The ids of the rows that apply, and what was granted although it is dangerous, in words.
 #[must_use]
 pub fn of(compiled: &Compiled, boundary: &Boundary, memory_enforced: bool) -> Vec<String> {
-    let rows = RESIDUAL_RISKS
-        .iter()
-        .filter(|row| holds(row.when, compiled, boundary, memory_enforced));
-    let granted = compiled.residual_risks.iter().map(|risk| format!("{} ({})", risk.value, risk.source));
+    let rows =
+        RESIDUAL_RISKS.iter().filter(|row| holds(row.when, compiled, boundary, memory_enforced));
+    let granted =
+        compiled.residual_risks.iter().map(|risk| format!("{} ({})", risk.value, risk.source));
     rows.map(|row| row.id.to_owned()).chain(granted).collect()
 }
 

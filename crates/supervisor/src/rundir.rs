@@ -95,6 +95,21 @@ impl RunDir {
         Self { id, path, live }
     }
 
+    /// The other runs that have not been cleaned up after.
+    #[must_use]
+    pub fn others(&self) -> Vec<Self> {
+        let (Some(runs), Some(live)) = (self.path.parent(), self.live.parent()) else {
+            return Vec::new();
+        };
+        fs::read_dir(live)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RunId>().ok())
+            .filter(|id| *id != self.id)
+            .map(|id| Self { path: runs.join(id.as_str()), live: live.join(id.as_str()), id })
+            .collect()
+    }
+
     /// The run's id.
     #[must_use]
     pub fn id(&self) -> &RunId {

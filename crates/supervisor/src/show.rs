@@ -37,10 +37,16 @@ pub fn policy_table(policy: &Compiled) -> Vec<Row> {
     if let Some(mode) = &policy.workspace.mode {
         rows.push(row("workspace", format!("{:?}", mode.value).to_lowercase(), &mode.source));
     }
-    rows.extend(policy.workspace.unprotect.iter().map(|p| row("unprotect", p.value.clone(), &p.source)));
+    rows.extend(
+        policy.workspace.unprotect.iter().map(|p| row("unprotect", p.value.clone(), &p.source)),
+    );
     for rule in &policy.files {
         let access = format!("{:?}", rule.access).to_lowercase();
-        rows.push(row(&access, format!("{}{}", rule.path.display(), ends(rule.ends)), &rule.source));
+        rows.push(row(
+            &access,
+            format!("{}{}", rule.path.display(), ends(rule.ends)),
+            &rule.source,
+        ));
     }
     rows.extend(policy.denies.iter().map(|d| row("hide", d.pattern.to_string(), &d.source)));
     for rule in &policy.network {

@@ -33,13 +33,24 @@ const CHUNK: usize = 32 * 1024;
 
 impl Pump {
     fn new(from: OwnedFd, to: OwnedFd, filter: Option<TerminalFilter>, output: bool) -> Self {
-        Self { from: Some(from), to: Some(to), waiting: Vec::new(), filter, output, moved: 0, removed: 0 }
+        Self {
+            from: Some(from),
+            to: Some(to),
+            waiting: Vec::new(),
+            filter,
+            output,
+            moved: 0,
+            removed: 0,
+        }
     }
 
     /// What to wait for: at most one descriptor at a time, writing first.
     pub fn interest(&self) -> Option<PollFd<'_>> {
         match (&self.to, &self.from) {
-            (Some(to), _) if self.waiting.len() >= OUTPUT_BUFFER_BYTES || (!self.waiting.is_empty() && self.from.is_none()) => {
+            (Some(to), _)
+                if self.waiting.len() >= OUTPUT_BUFFER_BYTES
+                    || (!self.waiting.is_empty() && self.from.is_none()) =>
+            {
                 Some(PollFd::new(to, PollFlags::OUT))
             }
             (Some(to), _) if !self.waiting.is_empty() => Some(PollFd::new(to, PollFlags::OUT)),

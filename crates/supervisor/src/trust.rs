@@ -29,7 +29,9 @@ pub enum TrustError {
         source: io::Error,
     },
     /// The file does not parse: nothing is trusted then.
-    #[error("the trust record {path} does not parse ({source}); remove it and accept your definitions again with `ringfence trust`")]
+    #[error(
+        "the trust record {path} does not parse ({source}); remove it and accept your definitions again with `ringfence trust`"
+    )]
     Parse {
         /// Which.
         path: PathBuf,
@@ -49,8 +51,9 @@ impl Trusted {
     pub fn load(paths: &Paths) -> Result<Self, TrustError> {
         let path = paths.trusted();
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| TrustError::Parse { path, source }),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| TrustError::Parse { path, source })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(TrustError::File { path, source }),
         }
@@ -66,7 +69,12 @@ impl Trusted {
     ///
     /// # Errors
     /// [`TrustError`].
-    pub fn accept(&mut self, paths: &Paths, definition: &Path, digest: &str) -> Result<(), TrustError> {
+    pub fn accept(
+        &mut self,
+        paths: &Paths,
+        definition: &Path,
+        digest: &str,
+    ) -> Result<(), TrustError> {
         self.definitions.insert(definition.to_owned(), digest.to_owned());
         make_private(&paths.config)?;
         let path = paths.trusted();

@@ -231,7 +231,8 @@ pub fn kill(paths: &Paths, run: &RunDir) -> Result<(), ViewError> {
     }
     if asked.is_err() && run.is_running() {
         // A supervisor that does not answer is ended itself: its sandbox dies with it.
-        let pid = i32::try_from(supervisor).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(supervisor).ok().filter(|pid| *pid > 0);
+        let pid = pid.and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
@@ -340,14 +341,17 @@ fn parse_question(what: &str) -> Result<Request, ViewError> {
             "`{what}` was never decided in this run, and is no host or path to be judged now: {why}"
         ))
     };
-    let destination: ringfence_model::host::Destination =
-        what.parse().map_err(|error: ringfence_model::host::HostError| unclear(error.to_string()))?;
+    let destination: ringfence_model::host::Destination = what
+        .parse()
+        .map_err(|error: ringfence_model::host::HostError| unclear(error.to_string()))?;
     let port = destination.ports.first;
     let endpoint = match destination.target {
         ringfence_model::host::Target::Name(ringfence_model::host::HostPattern::Exact(name)) => {
             Endpoint { name: Some(name), claimed: None, address: None, port }
         }
-        ringfence_model::host::Target::Name(_) => return Err(unclear("it is a pattern".to_owned())),
+        ringfence_model::host::Target::Name(_) => {
+            return Err(unclear("it is a pattern".to_owned()));
+        }
         ringfence_model::host::Target::Address(cidr) => {
             Endpoint { name: None, claimed: None, address: Some(cidr.address()), port }
         }

@@ -65,10 +65,9 @@ impl Watch {
     /// How long to sleep until the next look, given how long the run has lasted and been idle.
     #[must_use]
     pub fn next_ms(&self, elapsed_ms: u64, idle_ms: u64) -> u64 {
-        let left = |limit: Option<u64>, used: u64| limit.map_or(u64::MAX, |l| l.saturating_sub(used));
-        self.interval_ms
-            .min(left(self.wall_ms, elapsed_ms))
-            .min(left(self.idle_ms, idle_ms))
+        let left =
+            |limit: Option<u64>, used: u64| limit.map_or(u64::MAX, |l| l.saturating_sub(used));
+        self.interval_ms.min(left(self.wall_ms, elapsed_ms)).min(left(self.idle_ms, idle_ms))
     }
 
     /// Whether time is up; costs nothing.
@@ -168,7 +167,9 @@ fn memory_below(init: Pid) -> u64 {
 
 /// Threads of all processes below `init`.
 fn tasks_below(init: Pid) -> u64 {
-    let count = |pid: &i32| fs::read_dir(format!("/proc/{pid}/task")).map_or(0, |tasks| tasks.count() as u64);
+    let count = |pid: &i32| {
+        fs::read_dir(format!("/proc/{pid}/task")).map_or(0, |tasks| tasks.count() as u64)
+    };
     processes_below(init).iter().map(count).sum()
 }
 

@@ -79,8 +79,7 @@ pub fn confine(rules: Vec<(OwnedFd, Permit)>, floor: u32) -> Result<u32, Landloc
     }
     let level = abi(has);
     let everything = AccessFs::from_all(level);
-    let look: BitFlags<AccessFs> =
-        AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    let look: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(everything)?;
@@ -94,7 +93,8 @@ pub fn confine(rules: Vec<(OwnedFd, Permit)>, floor: u32) -> Result<u32, Landloc
             Permit::Full => everything,
         };
         // A rule on a file may only name what files know, so cut what is for directories.
-        let access = if is_directory(&place) { access } else { access & AccessFs::from_file(level) };
+        let access =
+            if is_directory(&place) { access } else { access & AccessFs::from_file(level) };
         created = created.add_rule(landlock::PathBeneath::new(place, access))?;
     }
     let status = created.restrict_self()?;

@@ -51,12 +51,8 @@ pub fn set_attributes(
     recursive: bool,
     idmap: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let mut request = libc::mount_attr {
-        attr_set: attributes.0,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let mut request =
+        libc::mount_attr { attr_set: attributes.0, attr_clr: 0, propagation: 0, userns_fd: 0 };
     if let Some(namespace) = idmap {
         request.attr_set |= libc::MOUNT_ATTR_IDMAP;
         request.userns_fd = u64::try_from(namespace.as_raw_fd()).unwrap_or(0);
@@ -69,12 +65,8 @@ pub fn set_attributes(
 /// # Errors
 /// What `mount_setattr(2)` says.
 pub fn make_private(root: BorrowedFd<'_>) -> io::Result<()> {
-    let request = libc::mount_attr {
-        attr_set: 0,
-        attr_clr: 0,
-        propagation: libc::MS_PRIVATE,
-        userns_fd: 0,
-    };
+    let request =
+        libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
     setattr(root, true, &request)
 }
 
@@ -113,8 +105,7 @@ pub fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     let relative = path.strip_prefix("/").unwrap_or(path);
     let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     Ok(openat2(root, relative, flags, Mode::empty(), resolve)?)
 }
 

@@ -45,11 +45,7 @@ pub fn enable(socket: impl AsFd, ipv6: bool) -> io::Result<()> {
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Receives one datagram without blocking.
@@ -59,10 +55,7 @@ pub fn enable(socket: impl AsFd, ipv6: bool) -> io::Result<()> {
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Datagram> {
     let mut name = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut control = [0usize; CONTROL_WORDS];
-    let mut part = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: a msghdr is valid when all zero.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     message.msg_name = name.as_mut_ptr().cast();
@@ -72,24 +65,14 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Datagram> {
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of::<[usize; CONTROL_WORDS]>() as _;
     // SAFETY: every pointer in `message` is valid for the stated length during the call.
-    let got = unsafe {
-        libc::recvmsg(
-            socket.as_fd().as_raw_fd(),
-            &raw mut message,
-            libc::MSG_DONTWAIT,
-        )
-    };
+    let got =
+        unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
     let length = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
     // SAFETY: zeroed, and a sockaddr_storage is valid for every bit pattern.
     let name = unsafe { name.assume_init() };
     let peer = address(&name).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
     let truncated = message.msg_flags & libc::MSG_TRUNC != 0;
-    Ok(Datagram {
-        length,
-        truncated,
-        peer,
-        local: destination(&message),
-    })
+    Ok(Datagram { length, truncated, peer, local: destination(&message) })
 }
 
 /// The destination in the control messages of a received datagram.
@@ -152,10 +135,7 @@ pub fn send(
     let mut name = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let name_length = store(peer, &mut name);
     let mut control = [0usize; CONTROL_WORDS];
-    let mut part = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: a msghdr is valid when all zero.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     message.msg_name = name.as_mut_ptr().cast();
@@ -184,21 +164,12 @@ fn write_source(message: &mut libc::msghdr, local: IpAddr) {
             let s_addr = u32::from(ip).to_be();
             let any = libc::in_addr { s_addr: 0 };
             let own = libc::in_addr { s_addr };
-            let info = libc::in_pktinfo {
-                ipi_ifindex: 0,
-                ipi_spec_dst: own,
-                ipi_addr: any,
-            };
+            let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: own, ipi_addr: any };
             write_control(message, libc::SOL_IP, libc::IP_PKTINFO, info);
         }
         IpAddr::V6(ip) => {
-            let ipi6_addr = libc::in6_addr {
-                s6_addr: ip.octets(),
-            };
-            let info = libc::in6_pktinfo {
-                ipi6_addr,
-                ipi6_ifindex: 0,
-            };
+            let ipi6_addr = libc::in6_addr { s6_addr: ip.octets() };
+            let info = libc::in6_pktinfo { ipi6_addr, ipi6_ifindex: 0 };
             write_control(message, libc::SOL_IPV6, libc::IPV6_PKTINFO, info);
         }
     }
@@ -230,9 +201,7 @@ fn store(peer: SocketAddr, name: &mut MaybeUninit<libc::sockaddr_storage>) -> li
             let address = libc::sockaddr_in {
                 sin_family: libc::AF_INET as libc::sa_family_t,
                 sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr {
-                    s_addr: u32::from(*v4.ip()).to_be(),
-                },
+                sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
                 sin_zero: [0; 8],
             };
             // SAFETY: a sockaddr_storage is larger than and aligned for a sockaddr_in.
@@ -244,17 +213,11 @@ fn store(peer: SocketAddr, name: &mut MaybeUninit<libc::sockaddr_storage>) -> li
                 sin6_family: libc::AF_INET6 as libc::sa_family_t,
                 sin6_port: v6.port().to_be(),
                 sin6_flowinfo: 0,
-                sin6_addr: libc::in6_addr {
-                    s6_addr: v6.ip().octets(),
-                },
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
                 sin6_scope_id: v6.scope_id(),
             };
             // SAFETY: a sockaddr_storage is larger than and aligned for a sockaddr_in6.
-            unsafe {
-                name.as_mut_ptr()
-                    .cast::<libc::sockaddr_in6>()
-                    .write(address)
-            };
+            unsafe { name.as_mut_ptr().cast::<libc::sockaddr_in6>().write(address) };
             size_of::<libc::sockaddr_in6>() as libc::socklen_t
         }
     }
@@ -279,10 +242,7 @@ mod tests {
         server.peek_from(&mut byte).unwrap();
         let mut buffer = [0u8; 64];
         let got = receive(&server, &mut buffer).unwrap();
-        assert_eq!(
-            (got.length, got.truncated, got.local),
-            (4, false, Some(asked))
-        );
+        assert_eq!((got.length, got.truncated, got.local), (4, false, Some(asked)));
         assert_eq!(got.peer, client.local_addr().unwrap());
         send(&server, b"pong", got.peer, got.local).unwrap();
         let (length, from) = client.recv_from(&mut buffer).unwrap();

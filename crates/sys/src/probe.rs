@@ -77,7 +77,9 @@ pub fn io_uring() -> io::Result<()> {
 /// # Errors
 /// What the kernel answers: the wanted outcome.
 pub fn abstract_socket(name: &[u8]) -> io::Result<()> {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+    use rustix::net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+    };
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     connect(&socket, &SocketAddrUnix::new_abstract_name(name)?)?;

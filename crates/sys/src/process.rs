@@ -77,9 +77,8 @@ pub fn fork_into(namespaces: Namespaces) -> io::Result<Side> {
     // SAFETY: the structure is valid for its size; without CLONE_VM and with no stack given this
     // is a plain fork of a single-threaded process (the module's contract), so both sides go on
     // with a whole copy of memory.
-    let result = unsafe {
-        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArgs>())
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArgs>()) };
     match result {
         0 => Ok(Side::Child),
         pid if pid > 0 => {
@@ -115,7 +114,8 @@ pub fn exit_now(code: i32) -> ! {
 /// # Errors
 /// What `close_range(2)` says (`ENOSYS` below Linux 5.9).
 pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+    let mut kept: Vec<u32> =
+        keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
     kept.sort_unstable();
     let mut first = 3u32;
     for fd in kept {
@@ -171,7 +171,11 @@ pub struct Program {
 impl Program {
     /// `candidates` are tried in order; `arguments` includes the zeroth.
     #[must_use]
-    pub fn new(candidates: Vec<CString>, arguments: Vec<CString>, environment: Vec<CString>) -> Self {
+    pub fn new(
+        candidates: Vec<CString>,
+        arguments: Vec<CString>,
+        environment: Vec<CString>,
+    ) -> Self {
         Self { candidates, arguments, environment }
     }
 
@@ -288,8 +292,7 @@ pub fn signals(numbers: &[c_int]) -> io::Result<OwnedFd> {
         return Err(io::Error::from_raw_os_error(blocked));
     }
     // SAFETY: a valid set; -1 asks for a new descriptor.
-    let fd =
-        unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -25,12 +25,7 @@ pub(crate) struct Alias {
 
 /// All of them. `root` is the project's canonical path, for links and settings that spell it out.
 pub(crate) fn aliases(lower: BorrowedFd<'_>, root: &Path) -> Vec<Alias> {
-    let mut search = Search {
-        lower,
-        root,
-        left: ALIAS_ENTRIES,
-        out: Vec::new(),
-    };
+    let mut search = Search { lower, root, left: ALIAS_ENTRIES, out: Vec::new() };
     search.links(b"", 0);
     search.git_config();
     search.out
@@ -81,7 +76,8 @@ impl Search<'_> {
     fn link(&mut self, mut path: Vec<u8>, why: &str) {
         for _ in 0..ALIAS_LINKS {
             let (above, name) = crate::beneath::split(&path);
-            let Ok(target) = open_dir(self.lower, above).and_then(|dir| read_link(dir.as_fd(), name))
+            let Ok(target) =
+                open_dir(self.lower, above).and_then(|dir| read_link(dir.as_fd(), name))
             else {
                 return;
             };
@@ -104,9 +100,7 @@ impl Search<'_> {
     fn git_config(&mut self) {
         let text = open_dir(self.lower, b".git").and_then(|git| {
             let mut text = Vec::new();
-            open_file(git.as_fd(), b"config")?
-                .take(GIT_CONFIG_BYTES)
-                .read_to_end(&mut text)?;
+            open_file(git.as_fd(), b"config")?.take(GIT_CONFIG_BYTES).read_to_end(&mut text)?;
             Ok(text)
         });
         for line in String::from_utf8_lossy(&text.unwrap_or_default()).lines() {

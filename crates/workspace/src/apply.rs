@@ -64,23 +64,14 @@ pub struct Report {
 }
 
 fn shown<S: Serializer>(paths: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(
-        paths
-            .iter()
-            .map(|path| ringfence_model::text::visible_bytes(path)),
-    )
+    serializer.collect_seq(paths.iter().map(|path| ringfence_model::text::visible_bytes(path)))
 }
 
 impl Report {
     /// Whether every selected change is in the project.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let left = [
-            &self.held_back,
-            &self.conflicts,
-            &self.refused,
-            &self.failed,
-        ];
+        let left = [&self.held_back, &self.conflicts, &self.refused, &self.failed];
         left.iter().all(|list| list.is_empty()) && self.unknown.is_empty()
     }
 }
@@ -119,11 +110,7 @@ impl Layer {
         let (deletions, mut others): (Vec<_>, Vec<_>) = due.into_iter().partition(|c| turn(c) == 1);
         let last: Vec<_> = others.extract_if(.., |change| turn(change) == 2).collect();
         let mut landing = Landing::new(self);
-        for change in others
-            .into_iter()
-            .chain(deletions.into_iter().rev())
-            .chain(last)
-        {
+        for change in others.into_iter().chain(deletions.into_iter().rev()).chain(last) {
             let special = is_named(self, &change, &options.host_executed);
             match landing.land(&change, special) {
                 Ok(()) => report.applied.push(change),
@@ -177,10 +164,7 @@ impl Report {
                 why: "the directory holds entries that were not selected or held back".to_owned(),
             }),
             NotLanded::Failed(error) => {
-                self.failed.push(LeftOut {
-                    change,
-                    why: error.to_string(),
-                });
+                self.failed.push(LeftOut { change, why: error.to_string() });
             }
         }
     }

@@ -92,9 +92,7 @@ pub(crate) fn open_dir(dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> 
             rest.len()
         } else {
             let head = rest.get(..PATH_STEP_BYTES).unwrap_or_default();
-            head.iter()
-                .rposition(|byte| *byte == b'/')
-                .ok_or(Errno::NAMETOOLONG)?
+            head.iter().rposition(|byte| *byte == b'/').ok_or(Errno::NAMETOOLONG)?
         };
         let head = rest.get(..step).unwrap_or_default();
         held = open_at(held.as_fd(), head, OFlags::RDONLY | OFlags::DIRECTORY)?;
@@ -173,21 +171,14 @@ pub(crate) fn chmod_exact(
 /// Splits a relative path into its parent (empty at the top) and its name.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
-        Some(at) => (
-            path.get(..at).unwrap_or_default(),
-            path.get(at + 1..).unwrap_or_default(),
-        ),
+        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
         None => (b"", path),
     }
 }
 
 /// A relative path with one more name.
 pub(crate) fn join(prefix: &[u8], name: &[u8]) -> Vec<u8> {
-    if prefix.is_empty() {
-        name.to_vec()
-    } else {
-        [prefix, b"/", name].concat()
-    }
+    if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
 }
 
 /// Whether `path` is `above` or lies beneath it.

@@ -42,9 +42,7 @@ fn folded(path: &[u8]) -> Vec<String> {
 /// Why the host would run what lies under this path, if it would.
 pub(crate) fn host_executed(path: &[u8], is_dir: bool, aliases: &[Alias]) -> Option<String> {
     let names = folded(path);
-    let row = HOST_EXECUTED
-        .iter()
-        .find(|(pattern, _)| matches(*pattern, &names, is_dir));
+    let row = HOST_EXECUTED.iter().find(|(pattern, _)| matches(*pattern, &names, is_dir));
     row.map(|(_, why)| (*why).to_owned()).or_else(|| {
         let alias = aliases.iter().find(|alias| is_within(path, &alias.path));
         alias.map(|alias| alias.why.clone())
@@ -55,9 +53,7 @@ pub(crate) fn host_executed(path: &[u8], is_dir: bool, aliases: &[Alias]) -> Opt
 /// there decides, so a link in such a place is as much as what it leads to.
 pub(crate) fn leads_to_host_executed(path: &[u8], aliases: &[Alias]) -> bool {
     let names = folded(path);
-    let row = HOST_EXECUTED
-        .iter()
-        .any(|(pattern, _)| leads(*pattern, &names));
+    let row = HOST_EXECUTED.iter().any(|(pattern, _)| leads(*pattern, &names));
     row || aliases.iter().any(|alias| is_within(&alias.path, path))
 }
 
@@ -73,10 +69,7 @@ fn link_in_place(path: &[u8], aliases: &[Alias]) -> Option<&'static str> {
 /// What a person should know about a path that is applied.
 pub(crate) fn note(path: &[u8], is_dir: bool) -> Option<&'static str> {
     let names = folded(split(path).1);
-    NOTED
-        .iter()
-        .find(|(pattern, _)| matches(*pattern, &names, is_dir))
-        .map(|(_, why)| *why)
+    NOTED.iter().find(|(pattern, _)| matches(*pattern, &names, is_dir)).map(|(_, why)| *why)
 }
 
 /// The class of an entry that is there after the change.
@@ -199,10 +192,7 @@ mod tests {
             assert!(!held(path), "{path}");
         }
         assert!(host_executed(b".git", true, &[]).is_none());
-        let alias = [Alias {
-            path: b"conf".to_vec(),
-            why: "w".to_owned(),
-        }];
+        let alias = [Alias { path: b"conf".to_vec(), why: "w".to_owned() }];
         assert!(host_executed(b"conf/settings.json", false, &alias).is_some());
         assert!(host_executed(b"config", false, &alias).is_none());
     }
@@ -219,22 +209,12 @@ mod tests {
             ("l", "a/.GIT"),
             ("a/b/l", "../../../x"),
         ] {
-            assert!(
-                leaves(path.as_bytes(), target.as_bytes()).is_some(),
-                "{path} -> {target}"
-            );
+            assert!(leaves(path.as_bytes(), target.as_bytes()).is_some(), "{path} -> {target}");
         }
-        for (path, target) in [
-            ("l", "x"),
-            ("l", "a/b"),
-            ("a/l", ".."),
-            ("a/l", "../x"),
-            ("a/b/l", "../../x"),
-        ] {
-            assert!(
-                leaves(path.as_bytes(), target.as_bytes()).is_none(),
-                "{path} -> {target}"
-            );
+        for (path, target) in
+            [("l", "x"), ("l", "a/b"), ("a/l", ".."), ("a/l", "../x"), ("a/b/l", "../../x")]
+        {
+            assert!(leaves(path.as_bytes(), target.as_bytes()).is_none(), "{path} -> {target}");
         }
     }
 }

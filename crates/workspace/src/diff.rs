@@ -76,8 +76,7 @@ pub fn stat(changes: &[Change], style: Style, out: &mut dyn Write) -> Result<(),
         count(Kind::ModeChanged),
         count(Kind::TypeChanged)
     ));
-    out.write_all(lines.as_bytes())
-        .map_err(WorkspaceError::Output)
+    out.write_all(lines.as_bytes()).map_err(WorkspaceError::Output)
 }
 
 /// What a person must know about a change, with its colour.
@@ -101,11 +100,7 @@ fn remarks(change: &Change) -> Vec<(&'static str, String)> {
 }
 
 fn paint(style: Style, colour: &str, text: &str) -> String {
-    if style.colour {
-        format!("\u{1b}[{colour}m{text}\u{1b}[0m")
-    } else {
-        text.to_owned()
-    }
+    if style.colour { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
 fn one(layer: &Layer, change: &Change, style: Style, out: &mut dyn Write) -> io::Result<()> {
@@ -144,16 +139,8 @@ fn one(layer: &Layer, change: &Change, style: Style, out: &mut dyn Write) -> io:
     if change.kind == Kind::ModeChanged || refused || !(file_before || file_after) {
         return Ok(());
     }
-    let old = if file_before {
-        Some(read(layer.lower.as_fd(), &change.path))
-    } else {
-        None
-    };
-    let new = if file_after {
-        Some(read(layer.upper.as_fd(), &change.path))
-    } else {
-        None
-    };
+    let old = if file_before { Some(read(layer.lower.as_fd(), &change.path)) } else { None };
+    let new = if file_after { Some(read(layer.upper.as_fd(), &change.path)) } else { None };
     contents(change, old, new, style, out)
 }
 
@@ -227,11 +214,7 @@ fn lines(
         .diff_lines(old, new);
     writeln!(out, "{}", paint(style, BOLD, &format!("--- {from}")))?;
     writeln!(out, "{}", paint(style, BOLD, &format!("+++ {to}")))?;
-    for hunk in diff
-        .unified_diff()
-        .context_radius(DIFF_CONTEXT_LINES)
-        .iter_hunks()
-    {
+    for hunk in diff.unified_diff().context_radius(DIFF_CONTEXT_LINES).iter_hunks() {
         writeln!(out, "{}", hunk.header())?;
         for change in hunk.iter_changes() {
             let (sign, colour) = match change.tag() {
@@ -241,17 +224,9 @@ fn lines(
             };
             let text = change.value();
             let text = text.strip_suffix('\n').unwrap_or(text);
-            let text = if style.raw {
-                text.to_owned()
-            } else {
-                visible_line(text)
-            };
+            let text = if style.raw { text.to_owned() } else { visible_line(text) };
             let line = format!("{sign}{text}");
-            let line = if colour.is_empty() {
-                line
-            } else {
-                paint(style, colour, &line)
-            };
+            let line = if colour.is_empty() { line } else { paint(style, colour, &line) };
             writeln!(out, "{line}")?;
             if change.missing_newline() {
                 writeln!(out, "\\ No newline at end of file")?;
@@ -263,14 +238,10 @@ fn lines(
 
 /// A line of code made safe, with its tabs and backslashes as they are.
 fn visible_line(text: &str) -> String {
-    if text
-        .chars()
-        .all(|c| ringfence_model::text::is_plain(c) || c == '\t')
-    {
+    if text.chars().all(|c| ringfence_model::text::is_plain(c) || c == '\t') {
         return text.to_owned();
     }
-    let parts = text
-        .split('\t')
-        .map(|part| part.split('\\').map(visible).collect::<Vec<_>>().join("\\"));
+    let parts =
+        text.split('\t').map(|part| part.split('\\').map(visible).collect::<Vec<_>>().join("\\"));
     parts.collect::<Vec<_>>().join("\t")
 }

@@ -42,18 +42,9 @@ pub(crate) const HOST_EXECUTED: &[(Match, &str)] = &[
     (Entry(&[".git", "config.worktree"]), GIT_CONFIG),
     (Entry(&[".git", "commondir"]), GIT_LINK),
     (NoDir(&[".git"]), GIT_LINK),
+    (Below(&[".git", "modules"], &["config", "config.worktree", "commondir"]), GIT_CONFIG),
     (
-        Below(
-            &[".git", "modules"],
-            &["config", "config.worktree", "commondir"],
-        ),
-        GIT_CONFIG,
-    ),
-    (
-        Below(
-            &[".git", "worktrees"],
-            &["config", "config.worktree", "commondir", "gitdir"],
-        ),
+        Below(&[".git", "worktrees"], &["config", "config.worktree", "commondir", "gitdir"]),
         GIT_CONFIG,
     ),
     (Entry(&[".git", "info", "attributes"]), GIT_CONFIG),
@@ -77,14 +68,8 @@ pub(crate) const HOST_EXECUTED: &[(Match, &str)] = &[
     (Entry(&["lefthook-local.yml"]), HOOKS),
     (Entry(&[".pre-commit-config.yaml"]), HOOKS),
     (Entry(&[".pre-commit-config.yml"]), HOOKS),
-    (
-        Entry(&[".envrc"]),
-        "direnv runs it when a shell enters the directory",
-    ),
-    (
-        Tree(&[".direnv"]),
-        "direnv runs it when a shell enters the directory",
-    ),
+    (Entry(&[".envrc"]), "direnv runs it when a shell enters the directory"),
+    (Tree(&[".direnv"]), "direnv runs it when a shell enters the directory"),
     (Entry(&["mise.toml"]), SHELL),
     (Entry(&[".mise.toml"]), SHELL),
     (Entry(&["mise.local.toml"]), SHELL),
@@ -94,10 +79,7 @@ pub(crate) const HOST_EXECUTED: &[(Match, &str)] = &[
     (Ending(".pth"), PYTHON),
     (Entry(&["sitecustomize.py"]), PYTHON),
     (Entry(&["usercustomize.py"]), PYTHON),
-    (
-        Entry(&[".cargo", "config"]),
-        "cargo takes programs to run from it (linker, runner, wrapper)",
-    ),
+    (Entry(&[".cargo", "config"]), "cargo takes programs to run from it (linker, runner, wrapper)"),
     (
         Entry(&[".cargo", "config.toml"]),
         "cargo takes programs to run from it (linker, runner, wrapper)",
@@ -253,15 +235,8 @@ pub(crate) fn leads(pattern: Match, names: &[String]) -> bool {
         Tree(want) | Entry(want) | NoDir(want) | Below(want, _) => want,
         Ending(_) => return false,
     };
-    let most = if matches!(pattern, Below(..)) {
-        row.len()
-    } else {
-        row.len().saturating_sub(1)
-    };
-    (1..=most).any(|length| {
-        row.get(..length)
-            .is_some_and(|begin| ends_with(names, begin))
-    })
+    let most = if matches!(pattern, Below(..)) { row.len() } else { row.len().saturating_sub(1) };
+    (1..=most).any(|length| row.get(..length).is_some_and(|begin| ends_with(names, begin)))
 }
 
 /// Whether a path's names end with these.

@@ -52,11 +52,7 @@ pub(crate) struct Landing<'a> {
 
 impl<'a> Landing<'a> {
     pub(crate) fn new(layer: &'a Layer) -> Self {
-        Self {
-            layer,
-            made: Vec::new(),
-            touched: None,
-        }
+        Self { layer, made: Vec::new(), touched: None }
     }
 
     /// Applies one change. `special` keeps set-user-id and set-group-id bits: only if named.
@@ -76,7 +72,7 @@ impl<'a> Landing<'a> {
             (_, Node::Dir) => self.dir(parent.as_fd(), name, change)?,
             _ => {
                 return Err(
-                    io::Error::other("only files, links and directories are applied").into(),
+                    io::Error::other("only files, links and directories are applied").into()
                 );
             }
         }
@@ -125,9 +121,7 @@ impl<'a> Landing<'a> {
         let mode = Mode::from_raw_mode(like.mode & 0o777 | 0o700);
         match rustix::fs::mkdirat(dir, c_name(name)?, mode) {
             Err(Errno::EXIST) => {
-                return Err(NotLanded::Conflict(
-                    "the project has something there now".to_owned(),
-                ));
+                return Err(NotLanded::Conflict("the project has something there now".to_owned()));
             }
             other => other?,
         }
@@ -151,22 +145,12 @@ impl<'a> Landing<'a> {
             Ok(rustix::fs::mkdirat(parent, name, mode)?)
         })?;
         let owned = change.seen.map_or(Ok(()), |seen| {
-            let made = open_at(
-                parent,
-                temporary.as_bytes(),
-                OFlags::RDONLY | OFlags::DIRECTORY,
-            )?;
+            let made = open_at(parent, temporary.as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)?;
             own(made.as_fd(), seen.owner)
         });
         let result = owned.and_then(|()| {
             let flags = RenameFlags::EXCHANGE;
-            Ok(rustix::fs::renameat_with(
-                parent,
-                &*temporary,
-                parent,
-                c_name(name)?,
-                flags,
-            )?)
+            Ok(rustix::fs::renameat_with(parent, &*temporary, parent, c_name(name)?, flags)?)
         });
         if let Err(error) = result {
             let _ = rustix::fs::unlinkat(parent, &*temporary, AtFlags::REMOVEDIR);
@@ -179,9 +163,8 @@ impl<'a> Landing<'a> {
 
     fn chmod(&self, parent: BorrowedFd<'_>, name: &[u8], change: &Change, special: bool) -> Landed {
         let seen = change.seen;
-        let inherited = seen
-            .filter(|seen| seen.node == Node::Dir)
-            .map_or(0, |seen| seen.mode & 0o2000);
+        let inherited =
+            seen.filter(|seen| seen.node == Node::Dir).map_or(0, |seen| seen.mode & 0o2000);
         let wanted = change.mode_after.unwrap_or(0);
         let mode = wanted & mask(special && change.node == Node::File) | inherited;
         chmod_exact(parent, name, seen.map(|seen| seen.device), mode)?;
@@ -307,11 +290,7 @@ fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
         other => other?,
     };
     let mut value = vec![0u8; XATTR_BYTES];
-    for name in list
-        .get(..length)
-        .unwrap_or_default()
-        .split(|byte| *byte == 0)
-    {
+    for name in list.get(..length).unwrap_or_default().split(|byte| *byte == 0) {
         if !name.starts_with(b"user.") || name.starts_with(b"user.overlay.") {
             continue;
         }
@@ -333,9 +312,9 @@ fn place(dir: BorrowedFd<'_>, temporary: &str, name: &[u8], seen: Option<&Meta>)
     match seen {
         None => match rustix::fs::renameat_with(dir, temporary, dir, &name, RenameFlags::NOREPLACE)
         {
-            Err(Errno::EXIST) => Err(NotLanded::Conflict(
-                "the project has something there now".to_owned(),
-            )),
+            Err(Errno::EXIST) => {
+                Err(NotLanded::Conflict("the project has something there now".to_owned()))
+            }
             other => Ok(other?),
         },
         Some(seen) if seen.node == Node::Dir => {
@@ -344,11 +323,7 @@ fn place(dir: BorrowedFd<'_>, temporary: &str, name: &[u8], seen: Option<&Meta>)
                 Ok(()) => Ok(()),
                 Err(error) => {
                     rustix::fs::renameat_with(dir, temporary, dir, &name, RenameFlags::EXCHANGE)?;
-                    Err(if error == Errno::NOTEMPTY {
-                        NotLanded::NotEmpty
-                    } else {
-                        error.into()
-                    })
+                    Err(if error == Errno::NOTEMPTY { NotLanded::NotEmpty } else { error.into() })
                 }
             }
         }
@@ -383,11 +358,7 @@ fn symlink(dir: BorrowedFd<'_>, name: &[u8], change: &Change) -> Landed {
 }
 
 fn delete(dir: BorrowedFd<'_>, name: &[u8], node: Node) -> Landed {
-    let flags = if node == Node::Dir {
-        AtFlags::REMOVEDIR
-    } else {
-        AtFlags::empty()
-    };
+    let flags = if node == Node::Dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
     match rustix::fs::unlinkat(dir, c_name(name)?, flags) {
         Err(Errno::NOTEMPTY) => Err(NotLanded::NotEmpty),
         other => Ok(other?),

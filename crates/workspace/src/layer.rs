@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::alias::{Alias, aliases};
 use crate::beneath::{Meta, Moment, open_root};
 use crate::change::Change;
-use crate::alias::{Alias, aliases};
 use crate::classify::host_executed;
 use crate::error::WorkspaceError;
 use crate::walk;
@@ -29,10 +29,7 @@ impl Layer {
     /// When one of the two directories cannot be opened.
     pub fn open(upper: &Path, lower: &Path, started: SystemTime) -> Result<Self, WorkspaceError> {
         let open = |path: &Path| {
-            open_root(path).map_err(|source| WorkspaceError::Open {
-                path: path.to_owned(),
-                source,
-            })
+            open_root(path).map_err(|source| WorkspaceError::Open { path: path.to_owned(), source })
         };
         let since = started.duration_since(UNIX_EPOCH).unwrap_or_default();
         let root = std::fs::canonicalize(lower).unwrap_or_else(|_| lower.to_owned());

@@ -50,11 +50,7 @@ pub(crate) fn prune(layer: &Layer, applied: &[Change]) -> Result<(), WorkspaceEr
 
 /// The topmost directory at or above a path that hides what the project has there.
 fn hiding(layer: &Layer, path: &[u8]) -> Option<Vec<u8>> {
-    let ends = path
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'/')
-        .map(|(at, _)| at);
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
     ends.chain([path.len()]).find_map(|end| {
         let above = path.get(..end)?;
         let dir = open_dir(layer.upper.as_fd(), above).ok()?;
@@ -81,8 +77,5 @@ fn remove(layer: &Layer, path: &[u8]) -> io::Result<()> {
 }
 
 fn gone(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::NOENT | Errno::NOTDIR)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR))
 }

@@ -36,9 +36,7 @@ pub fn remove_tree(path: &Path) -> Result<(), WorkspaceError> {
         path: visible_bytes(path.as_os_str().as_bytes()),
         source,
     };
-    let name = path
-        .file_name()
-        .ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+    let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -39,13 +39,8 @@ const HISTORY: &str = "the history of a repository would go with it";
 /// All changes of a layer: parents before what they hold, names in byte order.
 pub(crate) fn changes(layer: &Layer) -> Result<Vec<Change>, WorkspaceError> {
     let open = |fd: &OwnedFd| open_dir(fd.as_fd(), b"").map_err(|source| read_error(b".", source));
-    let mut walk = Walk {
-        layer,
-        out: Vec::new(),
-        inodes: HashSet::new(),
-        vacated: 0,
-        copied: Vec::new(),
-    };
+    let mut walk =
+        Walk { layer, out: Vec::new(), inodes: HashSet::new(), vacated: 0, copied: Vec::new() };
     walk.dir(&Place {
         upper: open(&layer.upper)?,
         lower: Some(open(&layer.lower)?),
@@ -71,10 +66,7 @@ struct Walk<'a> {
 }
 
 fn read_error(path: &[u8], source: io::Error) -> WorkspaceError {
-    WorkspaceError::Read {
-        path: visible_bytes(path),
-        source,
-    }
+    WorkspaceError::Read { path: visible_bytes(path), source }
 }
 
 impl Walk<'_> {
@@ -107,11 +99,7 @@ impl Walk<'_> {
             };
             self.inodes.extend(low.map(|low| low.device.1));
             let named = upper_names.binary_search(&name).is_ok();
-            let up = if named {
-                look(place.upper.as_fd(), &name).map_err(failed)?
-            } else {
-                None
-            };
+            let up = if named { look(place.upper.as_fd(), &name).map_err(failed)? } else { None };
             let held = place.held.or_else(|| {
                 let runs = bare && matches!(fold(&name).as_str(), "config" | "hooks" | "commondir");
                 runs.then_some(BARE)
@@ -153,12 +141,8 @@ impl Walk<'_> {
         if up.node != Node::Dir {
             return self.leaf(place, name, path, up, low, held);
         }
-        let opened = open_at(
-            place.upper.as_fd(),
-            name,
-            OFlags::RDONLY | OFlags::DIRECTORY,
-        )
-        .and_then(|dir| Ok((is_opaque(&dir)?, dir)));
+        let opened = open_at(place.upper.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY)
+            .and_then(|dir| Ok((is_opaque(&dir)?, dir)));
         let (own_opaque, dir) = match opened {
             Ok(opened) => opened,
             Err(error) => return self.unreadable(path, up, low, &error),
@@ -347,14 +331,7 @@ impl Walk<'_> {
             change.conflict = Some("the project has nothing there (any more)".to_owned());
             return self.push(change);
         };
-        self.push_gone(
-            place.lower.as_ref().map(AsFd::as_fd),
-            name,
-            path,
-            low,
-            place.depth,
-            held,
-        )
+        self.push_gone(place.lower.as_ref().map(AsFd::as_fd), name, path, low, place.depth, held)
     }
 
     fn push_gone(
@@ -444,11 +421,7 @@ impl Walk<'_> {
         low: Option<Meta>,
         error: &io::Error,
     ) -> Result<(), WorkspaceError> {
-        let kind = if low.is_some() {
-            Kind::Modified
-        } else {
-            Kind::Added
-        };
+        let kind = if low.is_some() { Kind::Modified } else { Kind::Added };
         let mut change = self.change(path, kind, up, low, None, None);
         change.class = Class::Refused(format!("it cannot be read: {error}"));
         self.push(change)
@@ -506,18 +479,10 @@ impl Walk<'_> {
     /// Names that are new here and equal another one but for case: on many file systems they are
     /// one file, so the new one would replace the other there.
     fn mark_case_twins(&mut self, place: &Place, first: usize) -> Result<(), WorkspaceError> {
-        let depth = if place.path.is_empty() {
-            0
-        } else {
-            place.path.len() + 1
-        };
+        let depth = if place.path.is_empty() { 0 } else { place.path.len() + 1 };
         let own = |change: &Change| !change.path.get(depth..).unwrap_or_default().contains(&b'/');
         let added: Vec<usize> = (first..self.out.len())
-            .filter(|at| {
-                self.out
-                    .get(*at)
-                    .is_some_and(|c| c.kind == Kind::Added && own(c))
-            })
+            .filter(|at| self.out.get(*at).is_some_and(|c| c.kind == Kind::Added && own(c)))
             .collect();
         if added.is_empty() {
             return Ok(());
@@ -547,10 +512,7 @@ impl Walk<'_> {
                 continue;
             };
             let name = change.path.get(depth..).unwrap_or_default();
-            let twins = by_fold
-                .get(&fold(name))
-                .map(Vec::as_slice)
-                .unwrap_or_default();
+            let twins = by_fold.get(&fold(name)).map(Vec::as_slice).unwrap_or_default();
             if let Some(twin) = twins.iter().find(|twin| twin.as_slice() != name) {
                 change.conflict = Some(format!(
                     "its name differs from `{}` only in case or invisible characters",

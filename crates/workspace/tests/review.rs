@@ -16,13 +16,7 @@ const WORK: &str = "echo more >>a; rm b; echo new >n; chmod +x n; mkdir -p new/d
 
 fn text(fixture: &Fixture) -> String {
     let mut out = Vec::new();
-    render(
-        &fixture.layer(),
-        &fixture.changes(),
-        Style::default(),
-        &mut out,
-    )
-    .unwrap();
+    render(&fixture.layer(), &fixture.changes(), Style::default(), &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -60,10 +54,7 @@ fn s04_a_real_overlay_is_shown_applied_and_empty_afterwards() {
     let report = f.apply(&[]);
     assert!(report.is_complete(), "{report:?}");
     assert_eq!(f.tree("lower"), direct.tree("lower"));
-    assert_eq!(
-        (f.listed(), f.tree("upper").len(), report.kept),
-        (Vec::new(), 0, None)
-    );
+    assert_eq!((f.listed(), f.tree("upper").len(), report.kept), (Vec::new(), 0, None));
 }
 
 #[test]
@@ -72,24 +63,13 @@ fn f31_part_of_a_hidden_directory_can_be_applied_and_the_rest_later() {
     if !f.overlay(WORK) {
         return;
     }
-    let some = Selection::Paths(vec![
-        b"src/deep/z".to_vec(),
-        b"new/dir/f".to_vec(),
-        b"nothing".to_vec(),
-    ]);
+    let some =
+        Selection::Paths(vec![b"src/deep/z".to_vec(), b"new/dir/f".to_vec(), b"nothing".to_vec()]);
     let report = f.apply_paths(some, &[]);
     assert_eq!(report.applied.len(), 2, "{report:?}");
     assert_eq!(report.unknown, [b"nothing".to_vec()]);
-    assert!(
-        !f.listed()
-            .iter()
-            .any(|line| line.contains("deep/z") || line.contains("new/dir/f"))
-    );
-    assert!(
-        f.listed().contains(&"D src/deep/y".to_owned()),
-        "{:?}",
-        f.listed()
-    );
+    assert!(!f.listed().iter().any(|line| line.contains("deep/z") || line.contains("new/dir/f")));
+    assert!(f.listed().contains(&"D src/deep/y".to_owned()), "{:?}", f.listed());
     assert!(f.apply(&[]).is_complete());
     let direct = Fixture::new(PROJECT);
     direct.shell("lower", WORK);
@@ -131,26 +111,15 @@ fn s07_s08_f11_f13_what_the_host_runs_is_held_back_until_named() {
     );
     assert!(report.held_back.iter().all(|left| !left.why.is_empty()));
     assert_eq!(std::fs::read_to_string(f.at("lower/a")).unwrap(), "b\n");
-    assert_eq!(
-        std::fs::read_to_string(f.at("lower/.git/config")).unwrap(),
-        "[core]\n"
-    );
+    assert_eq!(std::fs::read_to_string(f.at("lower/.git/config")).unwrap(), "[core]\n");
     assert!(!f.at("lower/.claude").exists());
-    let note = report
-        .applied
-        .iter()
-        .find(|c| c.path == b"package.json")
-        .unwrap()
-        .note;
+    let note = report.applied.iter().find(|c| c.path == b"package.json").unwrap().note;
     assert!(note.is_some(), "a build file is never silent");
 
     // `.` names nothing; a host-executed directory names what is in it; a file only itself.
     let report = f.apply(&[".", "", ".github", ".github/workflows", ".envrc"]);
     let applied: Vec<_> = report.applied.iter().map(|c| c.shown()).collect();
-    assert_eq!(
-        applied,
-        [".envrc", ".github/workflows", ".github/workflows/ci.yml"]
-    );
+    assert_eq!(applied, [".envrc", ".github/workflows", ".github/workflows/ci.yml"]);
     assert!(f.at("upper/.git/config").exists() && !f.at("upper/.envrc").exists());
 }
 
@@ -161,10 +130,7 @@ fn f08_f15_what_the_project_itself_links_or_configures_is_held_back() {
     );
     f.shell("upper", "mkdir conf hk ci; echo x >conf/settings.json; echo x >hk/pre-push; echo x >ci/x; echo x >ok");
     let report = f.apply(&[]);
-    assert_eq!(
-        paths(&report.held_back),
-        ["ci/x", "conf/settings.json", "hk/pre-push"]
-    );
+    assert_eq!(paths(&report.held_back), ["ci/x", "conf/settings.json", "hk/pre-push"]);
     assert_eq!(report.applied.len(), 1);
 }
 
@@ -173,10 +139,7 @@ fn s04_a_repository_is_not_lost_by_apply_all() {
     let f = Fixture::new("mkdir -p .git/objects; echo o >.git/objects/o; echo a >a");
     if f.overlay("rm -rf .git a") {
         let report = f.apply(&[]);
-        assert_eq!(
-            paths(&report.held_back),
-            [".git", ".git/objects", ".git/objects/o"]
-        );
+        assert_eq!(paths(&report.held_back), [".git", ".git/objects", ".git/objects/o"]);
         assert!(f.at("lower/.git/objects/o").exists() && !f.at("lower/a").exists());
     }
 }
@@ -184,25 +147,15 @@ fn s04_a_repository_is_not_lost_by_apply_all() {
 #[test]
 fn f07_f26_nothing_is_written_through_a_link_of_the_project() {
     let f = Fixture::new("mkdir d e; echo x >d/x; echo x >e/x");
-    f.shell(
-        "upper",
-        "mkdir d e; echo evil >d/x; echo evil >d/new; echo evil >e/x",
-    );
+    f.shell("upper", "mkdir d e; echo evil >d/x; echo evil >d/new; echo evil >e/x");
     // The project's directory becomes a link to elsewhere after the run has started.
     f.shell("lower", "rm -r d; ln -s ../outside d");
     std::fs::write(f.at("outside/x"), "precious").unwrap();
     let report = f.apply(&[]);
     assert_eq!(f.tree("outside").len(), 1);
-    assert_eq!(
-        std::fs::read_to_string(f.at("outside/x")).unwrap(),
-        "precious"
-    );
+    assert_eq!(std::fs::read_to_string(f.at("outside/x")).unwrap(), "precious");
     assert!(!report.is_complete());
-    assert_eq!(
-        std::fs::read_to_string(f.at("lower/e/x")).unwrap(),
-        "evil\n",
-        "the rest lands"
-    );
+    assert_eq!(std::fs::read_to_string(f.at("lower/e/x")).unwrap(), "evil\n", "the rest lands");
 }
 
 #[test]
@@ -219,10 +172,7 @@ fn f07_f31_links_are_applied_as_links_or_held_back() {
     assert!(f.at("lower/swap").symlink_metadata().unwrap().is_file());
     // Named, a link becomes that link; it is never followed.
     assert!(f.apply(&["swap", "abs"]).applied.len() == 2);
-    assert_eq!(
-        std::fs::read_link(f.at("lower/swap")).unwrap(),
-        os(b"/etc/shadow")
-    );
+    assert_eq!(std::fs::read_link(f.at("lower/swap")).unwrap(), os(b"/etc/shadow"));
 }
 
 #[test]
@@ -231,19 +181,9 @@ fn f20_special_bits_are_held_back_and_capabilities_do_not_land() {
     f.shell("upper", "echo s >s; chmod 6755 s; echo p >p; chmod 4755 p; mkdir g; chmod 2775 g; echo e >e; chmod 755 e");
     let report = f.apply(&[]);
     assert_eq!(paths(&report.held_back), ["p", "s"]);
-    assert!(
-        report
-            .applied
-            .iter()
-            .find(|c| c.path == b"e")
-            .unwrap()
-            .new_executable
-    );
+    assert!(report.applied.iter().find(|c| c.path == b"e").unwrap().new_executable);
     let mode = |path: &str| f.at(path).symlink_metadata().unwrap().permissions().mode() & 0o7777;
-    assert_eq!(
-        (mode("lower/p") & 0o6000, mode("lower/g"), mode("lower/e")),
-        (0, 0o775, 0o755)
-    );
+    assert_eq!((mode("lower/p") & 0o6000, mode("lower/g"), mode("lower/e")), (0, 0o775, 0o755));
     f.apply(&["s"]);
     assert_eq!(mode("lower/s"), 0o6755, "named");
 }
@@ -253,11 +193,7 @@ fn f21_f33_pipes_sockets_and_devices_are_shown_and_never_applied_or_opened() {
     let f = Fixture::new("echo a >a");
     f.shell("upper", "mkfifo pipe; mkfifo a");
     let _socket = std::os::unix::net::UnixListener::bind(f.at("upper/socket")).unwrap();
-    let nodes: Vec<_> = f
-        .changes()
-        .iter()
-        .map(|c| (c.shown(), c.node, c.kind))
-        .collect();
+    let nodes: Vec<_> = f.changes().iter().map(|c| (c.shown(), c.node, c.kind)).collect();
     assert_eq!(
         nodes,
         [
@@ -276,23 +212,14 @@ fn f21_f33_pipes_sockets_and_devices_are_shown_and_never_applied_or_opened() {
 #[test]
 fn f31_what_the_project_changed_meanwhile_is_not_overwritten() {
     let f = Fixture::new("echo 1 >mine; echo 1 >theirs; echo 1 >deleted; echo 1 >both");
-    f.shell(
-        "upper",
-        "echo 2 >mine; echo 2 >theirs; echo 2 >appeared; echo same >both",
-    );
+    f.shell("upper", "echo 2 >mine; echo 2 >theirs; echo 2 >appeared; echo same >both");
     f.edit_on_host("theirs", "host\n");
     f.edit_on_host("appeared", "host\n");
     f.edit_on_host("both", "same\n");
     let report = f.apply(&[]);
     assert_eq!(paths(&report.conflicts), ["appeared", "theirs"]);
-    assert_eq!(
-        std::fs::read_to_string(f.at("lower/theirs")).unwrap(),
-        "host\n"
-    );
-    assert_eq!(
-        std::fs::read_to_string(f.at("lower/appeared")).unwrap(),
-        "host\n"
-    );
+    assert_eq!(std::fs::read_to_string(f.at("lower/theirs")).unwrap(), "host\n");
+    assert_eq!(std::fs::read_to_string(f.at("lower/appeared")).unwrap(), "host\n");
     assert_eq!(std::fs::read_to_string(f.at("lower/mine")).unwrap(), "2\n");
     assert!(f.at("upper/theirs").exists() && !f.at("upper/mine").exists());
 }
@@ -311,10 +238,7 @@ fn f31_a_file_that_the_host_removed_is_a_conflict() {
 #[test]
 fn f31_f34_names_that_differ_only_in_case_are_conflicts() {
     let f = Fixture::new("echo 1 >Readme; echo 1 >old");
-    f.shell(
-        "upper",
-        "echo 2 >README; echo 2 >one; echo 2 >ONE; echo 2 >fine",
-    );
+    f.shell("upper", "echo 2 >README; echo 2 >one; echo 2 >ONE; echo 2 >fine");
     let report = f.apply(&[]);
     assert_eq!(paths(&report.conflicts), ["ONE", "README", "one"]);
     assert_eq!(report.applied.len(), 1);
@@ -327,15 +251,8 @@ fn f31_f34_names_that_differ_only_in_case_are_conflicts() {
 #[test]
 fn f34_odd_names_are_shown_escaped_and_applied_exactly() {
     let f = Fixture::new("true");
-    let names: [&[u8]; 7] = [
-        b"a\nb",
-        b"-rf",
-        b"\x1b[2Jx",
-        b"\xff\xfe",
-        "\u{202e}txt".as_bytes(),
-        b" ",
-        b"a\\n",
-    ];
+    let names: [&[u8]; 7] =
+        [b"a\nb", b"-rf", b"\x1b[2Jx", b"\xff\xfe", "\u{202e}txt".as_bytes(), b" ", b"a\\n"];
     for name in names {
         std::fs::write(f.at("upper").join(os(name)), "line\x1b[31m\n\ttab \\n\n").unwrap();
     }
@@ -344,24 +261,16 @@ fn f34_odd_names_are_shown_escaped_and_applied_exactly() {
     stat(&f.changes(), Style::default(), &mut short).unwrap();
     out.push_str(&String::from_utf8(short).unwrap());
     assert!(
-        out.chars()
-            .all(|c| c == '\n' || c == '\t' || ringfence_model::text::is_plain(c)),
+        out.chars().all(|c| c == '\n' || c == '\t' || ringfence_model::text::is_plain(c)),
         "{out:?}"
     );
-    for shown in [
-        "a\\nb",
-        "\\u{1b}[2Jx",
-        "\\xff\\xfe",
-        "\\u{202e}txt",
-        "+line\\u{1b}[31m\n+\ttab \\n\n",
-    ] {
+    for shown in
+        ["a\\nb", "\\u{1b}[2Jx", "\\xff\\xfe", "\\u{202e}txt", "+line\\u{1b}[31m\n+\ttab \\n\n"]
+    {
         assert!(out.contains(shown), "{shown} in {out}");
     }
     let json = serde_json::to_string(&f.changes()).unwrap();
-    assert!(
-        json.contains("\"path_hex\":\"fffe\"") && json.contains("\"path\":null"),
-        "{json}"
-    );
+    assert!(json.contains("\"path_hex\":\"fffe\"") && json.contains("\"path\":null"), "{json}");
     assert!(f.apply(&[]).is_complete());
     for name in names {
         assert!(f.at("lower").join(os(name)).exists());
@@ -372,10 +281,7 @@ fn f34_odd_names_are_shown_escaped_and_applied_exactly() {
 fn f30_whiteouts_of_both_forms_and_for_nothing() {
     use rustix::fs::{Mode, OFlags, XattrFlags, fsetxattr, open};
     let f = Fixture::new("mkdir d o; echo x >d/x; echo y >d/y; echo p >o/p; echo keep >.wh.keep");
-    f.shell(
-        "upper",
-        "mkdir d o; : >d/x; : >d/nothing; : >o/new; : >.wh.real",
-    );
+    f.shell("upper", "mkdir d o; : >d/x; : >d/nothing; : >o/new; : >.wh.real");
     let set = |path: &str, name: &str, value: &[u8]| {
         let fd = open(f.at(path), OFlags::RDONLY, Mode::empty()).unwrap();
         fsetxattr(fd, name, value, XattrFlags::empty()).unwrap();
@@ -385,26 +291,15 @@ fn f30_whiteouts_of_both_forms_and_for_nothing() {
     set("upper/d/nothing", "user.overlay.whiteout", b"y");
     set("upper/o", "user.overlay.opaque", b"y");
     set("upper/o/new", "user.kept", b"v");
-    assert_eq!(
-        f.listed(),
-        ["A .wh.real", "D d/nothing", "D d/x", "A o/new", "D o/p"]
-    );
+    assert_eq!(f.listed(), ["A .wh.real", "D d/nothing", "D d/x", "A o/new", "D o/p"]);
     let report = f.apply(&[]);
     assert_eq!(paths(&report.conflicts), ["d/nothing"]);
-    let tree: Vec<_> = f
-        .tree("lower")
-        .into_keys()
-        .map(|k| String::from_utf8(k).unwrap())
-        .collect();
+    let tree: Vec<_> = f.tree("lower").into_keys().map(|k| String::from_utf8(k).unwrap()).collect();
     assert_eq!(tree, [".wh.keep", ".wh.real", "d", "d/y", "o", "o/new"]);
     let new = open(f.at("lower/o/new"), OFlags::RDONLY, Mode::empty()).unwrap();
     let mut names = [0u8; 256];
     let length = rustix::fs::flistxattr(&new, &mut names).unwrap();
-    assert_eq!(
-        &names[..length],
-        b"user.kept\0",
-        "overlay's own marks do not land"
-    );
+    assert_eq!(&names[..length], b"user.kept\0", "overlay's own marks do not land");
 }
 
 #[test]
@@ -413,11 +308,7 @@ fn f30_what_is_too_deep_is_refused_by_name_and_the_rest_lands() {
     f.shell("upper", "echo a >a; i=0; while [ $i -lt 300 ]; do mkdir dddddddddddddddddddddddddddddd; cd -P dddddddddddddddddddddddddddddd; i=$((i+1)); done");
     let report = f.apply(&[]);
     assert_eq!(report.refused.len(), 1);
-    assert!(
-        report.refused[0].why.contains("200"),
-        "{}",
-        report.refused[0].why
-    );
+    assert!(report.refused[0].why.contains("200"), "{}", report.refused[0].why);
     assert!(f.at("lower/a").exists());
     ringfence_workspace::remove_tree(&f.at("upper")).unwrap();
     ringfence_workspace::remove_tree(&f.at("lower")).unwrap();
@@ -460,37 +351,18 @@ fn pb9_a_mounted_layer_is_not_touched() {
 #[test]
 fn a_diff_reads_as_a_diff() {
     let f = Fixture::new("printf '1\\n2\\n3\\n' >a; printf 'b' >bin; echo gone >gone; echo m >m");
-    f.shell(
-        "upper",
-        "printf '1\\ntwo\\n3' >a; printf '\\0x' >bin; echo m >m; chmod 755 m",
-    );
+    f.shell("upper", "printf '1\\ntwo\\n3' >a; printf '\\0x' >bin; echo m >m; chmod 755 m");
     let out = text(&f);
     assert!(out.contains("modified file: a\n--- a/a\n+++ b/a\n@@ -1,3 +1,3 @@\n 1\n-2\n-3\n+two\n+3\n\\ No newline at end of file\n"), "{out}");
     assert!(out.contains("(binary, 2 bytes)"), "{out}");
-    assert!(
-        out.contains("permissions of file: m\n[new executable]\nmode 0644 → 0755\n"),
-        "{out}"
-    );
+    assert!(out.contains("permissions of file: m\n[new executable]\nmode 0644 → 0755\n"), "{out}");
     let large = vec![b'x'; 2 * 1024 * 1024];
     std::fs::write(f.at("upper/large"), large).unwrap();
     assert!(text(&f).contains("2097152 bytes: too large"));
     assert!(f.changes().iter().all(|c| c.class == Class::Ordinary));
     let mut coloured = Vec::new();
-    render(
-        &f.layer(),
-        &f.changes(),
-        Style {
-            colour: true,
-            raw: false,
-        },
-        &mut coloured,
-    )
-    .unwrap();
-    assert!(
-        String::from_utf8(coloured)
-            .unwrap()
-            .contains("\u{1b}[32m+two\u{1b}[0m")
-    );
+    render(&f.layer(), &f.changes(), Style { colour: true, raw: false }, &mut coloured).unwrap();
+    assert!(String::from_utf8(coloured).unwrap().contains("\u{1b}[32m+two\u{1b}[0m"));
     assert_eq!(ringfence_workspace::change::digest(&f.changes()).len(), 64);
 }
 
@@ -505,14 +377,7 @@ fn f13_s07_a_link_in_place_of_a_special_directory_is_held_back() {
     );
     let report = f.apply(&[]);
     let held = paths(&report.held_back);
-    for link in [
-        ".cargo",
-        ".yarn",
-        ".github",
-        ".git/modules",
-        ".git/worktrees",
-        ".git/info",
-    ] {
+    for link in [".cargo", ".yarn", ".github", ".git/modules", ".git/worktrees", ".git/info"] {
         assert!(held.contains(&link.to_owned()), "{link}: {report:?}");
         assert!(!f.at("lower").join(link).is_symlink(), "{link}");
     }
@@ -550,13 +415,7 @@ fn f13_s07_what_the_projects_links_lead_to_is_held_back() {
     let report = f.apply(&[]);
     assert_eq!(
         paths(&report.held_back),
-        [
-            "hk/pre-commit",
-            "inc/git",
-            "scripts/check",
-            "scripts/real",
-            "tools/cargo/config.toml"
-        ]
+        ["hk/pre-commit", "inc/git", "scripts/check", "scripts/real", "tools/cargo/config.toml"]
     );
     assert_eq!(report.applied.len(), 1, "{report:?}");
 }

@@ -28,11 +28,7 @@ fn f30_any_tree_can_be_removed_and_nothing_outside_is() {
 
     symlink(f.at("outside"), f.at("link")).unwrap();
     remove_tree(&f.at("link")).unwrap();
-    assert_eq!(
-        f.tree("outside").len(),
-        1,
-        "a link is removed, not what it leads to"
-    );
+    assert_eq!(f.tree("outside").len(), 1, "a link is removed, not what it leads to");
 }
 
 #[test]
@@ -83,12 +79,8 @@ fn f29_killed_at_any_point_each_file_is_the_old_or_the_new_one() {
             .unwrap();
         // Wait until some files have landed, another number each round, then kill.
         let landed = || {
-            let changed = |n: &usize| {
-                std::fs::metadata(f.at(&format!("lower/{n}")))
-                    .unwrap()
-                    .len()
-                    > 100_000
-            };
+            let changed =
+                |n: &usize| std::fs::metadata(f.at(&format!("lower/{n}"))).unwrap().len() > 100_000;
             (0..FILES).filter(changed).count()
         };
         while landed() < round as usize * 4 && child.try_wait().unwrap().is_none() {}
@@ -96,10 +88,7 @@ fn f29_killed_at_any_point_each_file_is_the_old_or_the_new_one() {
         child.wait().unwrap();
         for file in 0..FILES {
             let content = std::fs::read_to_string(f.at(&format!("lower/{file}"))).unwrap();
-            assert!(
-                content == old || content == new,
-                "file {file} in round {round}"
-            );
+            assert!(content == old || content == new, "file {file} in round {round}");
         }
         torn += usize::from((1..FILES).contains(&landed()));
         // And it can be done again.
@@ -110,9 +99,7 @@ fn f29_killed_at_any_point_each_file_is_the_old_or_the_new_one() {
 
 /// One step of work, on a small set of names so that they meet.
 fn step() -> impl Strategy<Value = String> {
-    let name = prop::sample::select(vec![
-        "a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "c", "c/a",
-    ]);
+    let name = prop::sample::select(vec!["a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "c", "c/a"]);
     (0..9u8, name.clone(), name, 0..4u32).prop_map(|(what, x, y, n)| match what {
         0 => format!("echo {n} >{x}"),
         1 => format!("echo {n} >>{x}"),

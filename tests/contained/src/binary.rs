@@ -17,11 +17,7 @@ fn built() -> PathBuf {
 }
 
 fn existing(path: PathBuf, mend: &str) -> PathBuf {
-    assert!(
-        path.is_file(),
-        "there is no program at {}: {mend}",
-        path.display()
-    );
+    assert!(path.is_file(), "there is no program at {}: {mend}", path.display());
     path.canonicalize().expect("a canonical path")
 }
 

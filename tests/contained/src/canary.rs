@@ -22,14 +22,8 @@ pub const CANARIES: &[Canary] = &[
     canary(".config/gcloud/credentials.db", "CANARY-gcloud-14f6e3b0"),
     canary(".kube/config", "CANARY-kube-a7705c2e"),
     canary(".docker/config.json", "CANARY-docker-60cd9f13"),
-    canary(
-        ".mozilla/firefox/x.default/logins.json",
-        "CANARY-firefox-b2e85d07",
-    ),
-    canary(
-        ".config/google-chrome/Default/Cookies",
-        "CANARY-chrome-3390e1fc",
-    ),
+    canary(".mozilla/firefox/x.default/logins.json", "CANARY-firefox-b2e85d07"),
+    canary(".config/google-chrome/Default/Cookies", "CANARY-chrome-3390e1fc"),
     canary(".gnupg/private-keys-v1.d/key", "CANARY-gnupg-e54b7d81"),
     canary(".netrc", "CANARY-netrc-29ac61f8"),
     canary(".git-credentials", "CANARY-gitcred-d07b3ea5"),
@@ -45,9 +39,5 @@ pub const CANARIES: &[Canary] = &[
 /// The decoys whose secret is in `text`.
 #[must_use]
 pub fn expose(text: &str) -> Vec<&'static str> {
-    CANARIES
-        .iter()
-        .filter(|c| text.contains(c.secret))
-        .map(|c| c.path)
-        .collect()
+    CANARIES.iter().filter(|c| text.contains(c.secret)).map(|c| c.path).collect()
 }

@@ -23,10 +23,7 @@ pub(crate) fn started(pid: u32) {
 
 /// Notes that a child was waited for.
 pub(crate) fn ended(pid: u32) {
-    STARTED
-        .lock()
-        .expect("the list")
-        .retain(|known| *known != pid.cast_signed());
+    STARTED.lock().expect("the list").retain(|known| *known != pid.cast_signed());
 }
 
 /// The question what is left of one fixture.
@@ -103,10 +100,7 @@ impl Census {
         let Ok(listing) = fs::read_dir(directory) else {
             return;
         };
-        for entry in listing
-            .flatten()
-            .filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()))
-        {
+        for entry in listing.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())) {
             let name = entry.file_name().to_string_lossy().into_owned();
             if self.runs.iter().any(|run| name.contains(run)) {
                 left.push(format!("control group: {}", entry.path().display()));
@@ -155,21 +149,15 @@ fn all() -> Vec<i32> {
 /// counted when it descends from this test and no test could have started it itself.
 #[must_use]
 pub fn processes_of(marker: &str) -> Vec<i32> {
-    let mut found: Vec<i32> = all()
-        .into_iter()
-        .filter(|pid| alive(*pid) && carries(*pid, marker))
-        .collect();
+    let mut found: Vec<i32> =
+        all().into_iter().filter(|pid| alive(*pid) && carries(*pid, marker)).collect();
     found.sort_unstable();
     found
 }
 
 fn carries(pid: i32, marker: &str) -> bool {
     let place = |name: &str| format!("/proc/{pid}/{name}");
-    let holds = |bytes: Vec<u8>| {
-        bytes
-            .windows(marker.len())
-            .any(|part| part == marker.as_bytes())
-    };
+    let holds = |bytes: Vec<u8>| bytes.windows(marker.len()).any(|part| part == marker.as_bytes());
     let mut readable = false;
     for name in ["cmdline", "environ", "mountinfo"] {
         if let Ok(bytes) = fs::read(place(name)) {
@@ -211,19 +199,12 @@ fn parent(pid: i32) -> Option<i32> {
 /// All live processes that descend from `ancestor`, itself excepted; parents before children.
 #[must_use]
 pub fn descends_from_us(ancestor: i32) -> Vec<i32> {
-    let pairs: Vec<(i32, i32)> = all()
-        .into_iter()
-        .filter_map(|pid| Some((pid, parent(pid)?)))
-        .collect();
+    let pairs: Vec<(i32, i32)> =
+        all().into_iter().filter_map(|pid| Some((pid, parent(pid)?))).collect();
     let mut family = vec![ancestor];
     let mut next = 0;
     while let Some(older) = family.get(next).copied() {
-        family.extend(
-            pairs
-                .iter()
-                .filter(|(_, parent)| *parent == older)
-                .map(|(pid, _)| *pid),
-        );
+        family.extend(pairs.iter().filter(|(_, parent)| *parent == older).map(|(pid, _)| *pid));
         next += 1;
     }
     family.retain(|pid| *pid != ancestor && alive(*pid));
@@ -234,8 +215,5 @@ fn describe(pid: i32) -> String {
     let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let words = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
     let name = String::from_utf8_lossy(&read("comm")).trim().to_owned();
-    format!(
-        "{name} [{words}] state {:?}",
-        stat(pid).unwrap_or_default().first()
-    )
+    format!("{name} [{words}] state {:?}", stat(pid).unwrap_or_default().first())
 }

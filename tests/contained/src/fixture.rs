@@ -41,17 +41,10 @@ impl Fixture {
     pub fn new() -> Self {
         Census::adopt_orphans();
         let place = std::env::var_os(PLACE).map_or_else(std::env::temp_dir, PathBuf::from);
-        let directory = tempfile::Builder::new()
-            .prefix("rf-")
-            .tempdir_in(place)
-            .unwrap();
+        let directory = tempfile::Builder::new().prefix("rf-").tempdir_in(place).unwrap();
         let root = directory.path().canonicalize().unwrap();
-        let fixture = Self {
-            binary: ringfence(),
-            tools: root.join("tools"),
-            root,
-            _directory: directory,
-        };
+        let fixture =
+            Self { binary: ringfence(), tools: root.join("tools"), root, _directory: directory };
         fixture.plant();
         fixture
     }
@@ -61,17 +54,8 @@ impl Fixture {
             write(&self.home().join(canary.path), canary.secret);
         }
         write(&self.home().join(".bashrc"), "# untouched\n");
-        write(
-            &self.home().join(".gitconfig"),
-            "[user]\n\tname = Test\n\temail = t@example.test\n",
-        );
-        for place in [
-            self.state(),
-            self.config(),
-            self.cache(),
-            self.runtime(),
-            self.project(),
-        ] {
+        write(&self.home().join(".gitconfig"), "[user]\n\tname = Test\n\temail = t@example.test\n");
+        for place in [self.state(), self.config(), self.cache(), self.runtime(), self.project()] {
             fs::create_dir_all(&place).unwrap();
         }
         private(&self.runtime());
@@ -162,10 +146,7 @@ impl Fixture {
     pub fn surround(&self, command: &mut Command) {
         command.env_clear();
         command.envs([
-            (
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            ),
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
             ("LC_ALL", "C"),
             ("TERM", "xterm"),
             ("USER", "tester"),

@@ -49,10 +49,7 @@ impl Outcome {
     /// All `ID<TAB>ANSWER` lines.
     #[must_use]
     pub fn answers(&self) -> Vec<(&str, &str)> {
-        self.stdout
-            .lines()
-            .filter_map(|line| line.split_once('\t'))
-            .collect()
+        self.stdout.lines().filter_map(|line| line.split_once('\t')).collect()
     }
 }
 
@@ -85,8 +82,7 @@ impl<'a> Job<'a> {
     /// Adds flags of `ringfence run`.
     #[must_use]
     pub fn flags<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, flags: I) -> Self {
-        self.flags
-            .extend(flags.into_iter().map(|flag| flag.as_ref().to_owned()));
+        self.flags.extend(flags.into_iter().map(|flag| flag.as_ref().to_owned()));
         self
     }
 
@@ -100,8 +96,7 @@ impl<'a> Job<'a> {
     /// Sets a variable of the host's environment.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment
-            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -177,14 +172,8 @@ impl<'a> Job<'a> {
     /// The words of `ringfence-attack WORDS`, for a wrapper or a start.
     #[must_use]
     pub fn attack_argv(&self, words: &[&str]) -> Vec<OsString> {
-        let program = self
-            .fixture
-            .tools()
-            .join("ringfence-attack")
-            .into_os_string();
-        std::iter::once(program)
-            .chain(words.iter().map(OsString::from))
-            .collect()
+        let program = self.fixture.tools().join("ringfence-attack").into_os_string();
+        std::iter::once(program).chain(words.iter().map(OsString::from)).collect()
     }
 
     /// Runs `ringfence-attack WORDS` inside the boundary.
@@ -209,9 +198,7 @@ impl<'a> Job<'a> {
     /// Runs a batch of file attempts without any boundary.
     #[must_use]
     pub fn unprotected_batch(&self, attempts: &[String]) -> Outcome {
-        self.clone()
-            .input(attempts.join("\n"))
-            .unprotected_attack(&["batch"])
+        self.clone().input(attempts.join("\n")).unprotected_attack(&["batch"])
     }
 
     /// The words of `ringfence run FLAGS -- ARGV`, for a wrapper.
@@ -228,9 +215,7 @@ impl<'a> Job<'a> {
     #[must_use]
     pub fn behind(&self, preparation: &str, words: Vec<OsString>) -> Live {
         let script = format!("{preparation}; exec \"$0\" \"$@\"");
-        let argv = ["bash".into(), "-c".into(), script.into()]
-            .into_iter()
-            .chain(words);
+        let argv = ["bash".into(), "-c".into(), script.into()].into_iter().chain(words);
         Live::start(self.plain_command(argv), &self.input, self.patience)
     }
 
@@ -263,11 +248,7 @@ impl<'a> Job<'a> {
 /// The protected paths that exist in a project.
 fn present(project: &std::path::Path) -> Vec<&'static str> {
     let exists = |path: &&str| project.join(path).symlink_metadata().is_ok();
-    PROTECTED
-        .iter()
-        .map(|row| row.path)
-        .filter(exists)
-        .collect()
+    PROTECTED.iter().map(|row| row.path).filter(exists).collect()
 }
 
 /// A command that runs.
@@ -286,13 +267,8 @@ impl Live {
     /// If it cannot be started.
     #[must_use]
     pub fn start(mut command: Command, input: &[u8], patience: Duration) -> Self {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         census::started(child.id());
         let mut stdin = child.stdin.take().expect("a pipe");
         let input = input.to_owned();
@@ -300,13 +276,7 @@ impl Live {
         std::thread::spawn(move || drop(stdin.write_all(&input)));
         let out = Stream::read(child.stdout.take().expect("a pipe"));
         let err = Stream::read(child.stderr.take().expect("a pipe"));
-        Self {
-            child,
-            streams: Some((out, err)),
-            patience,
-            placeholders: None,
-            status: None,
-        }
+        Self { child, streams: Some((out, err)), patience, placeholders: None, status: None }
     }
 
     /// Does not compare protected paths at the end: another run holds names in the same project.
@@ -323,19 +293,13 @@ impl Live {
     /// What standard output has said so far.
     #[must_use]
     pub fn stdout(&self) -> String {
-        self.streams
-            .as_ref()
-            .map(|(out, _)| out.text())
-            .unwrap_or_default()
+        self.streams.as_ref().map(|(out, _)| out.text()).unwrap_or_default()
     }
 
     /// What standard error has said so far.
     #[must_use]
     pub fn stderr(&self) -> String {
-        self.streams
-            .as_ref()
-            .map(|(_, err)| err.text())
-            .unwrap_or_default()
+        self.streams.as_ref().map(|(_, err)| err.text()).unwrap_or_default()
     }
 
     /// Whether it still runs.
@@ -371,9 +335,7 @@ impl Live {
 
     /// Sends a signal to what was started.
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         if self.status.is_none()
             && let Some(pid) = pid
         {
@@ -405,9 +367,7 @@ impl Live {
         let status = self.status.expect("it has ended");
         let (out, err) = self.streams.take().expect("it is waited for once");
         let outcome = Outcome {
-            code: status
-                .code()
-                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
             stdout: out.finish(),
             stderr: err.finish(),
         };
@@ -415,19 +375,14 @@ impl Live {
             && status.code().is_some()
         {
             let after = present(&project);
-            assert_eq!(
-                before, after,
-                "protected paths came or went with the run: {outcome:?}"
-            );
+            assert_eq!(before, after, "protected paths came or went with the run: {outcome:?}");
         }
         outcome
     }
 
     /// Kills the process group that a control group was started in.
     fn kill_group(&self) {
-        let group = i32::try_from(self.child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
+        let group = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(group) = group {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }

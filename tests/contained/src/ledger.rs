@@ -50,21 +50,14 @@ impl Ledger {
     #[must_use]
     pub fn the(&self, kind: &str) -> &Value {
         let events = self.events(kind);
-        assert_eq!(
-            events.len(),
-            1,
-            "one `{kind}` event expected in {:#?}",
-            self.records
-        );
+        assert_eq!(events.len(), 1, "one `{kind}` event expected in {:#?}", self.records);
         events[0]
     }
 
     /// Whether a limit of this name was recorded as hit.
     #[must_use]
     pub fn names_limit(&self, name: &str) -> bool {
-        self.events("limit")
-            .iter()
-            .any(|event| event["name"] == name)
+        self.events("limit").iter().any(|event| event["name"] == name)
     }
 
     /// Decisions that denied, as their JSON text (for searching).

@@ -6,6 +6,12 @@
 //!
 //! A test that shows something denied must also show (with [`Fixture::unprotected`]) that the same
 //! attack works outside; else it would pass where the attack itself is broken.
+//!
+//! The suite runs as root and as an ordinary user, and must pass as both. Variables that it obeys:
+//! `RINGFENCE_BIN` (the program under test, else the one beside the test), `RINGFENCE_TEST_DIR` (where
+//! fixtures are made, else the temporary directory), `RINGFENCE_KILLS` (how often the crash test
+//! kills a part, 20 by default). A program without any boundary in the place of `ringfence` must
+//! fail every test that is not a control group; nothing in the suite harms the host then.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -95,9 +95,7 @@ impl Operation {
     /// The operation of a name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|operation| operation.name() == name)
+        Self::ALL.into_iter().find(|operation| operation.name() == name)
     }
 
     /// Whether it makes sense on a thing that exists or not, and is a directory or not.
@@ -142,11 +140,7 @@ pub fn perform(
 ) -> io::Result<()> {
     let place = project.join(path);
     let depot = project.join(".attack");
-    let prepared = if directory {
-        depot.join("tree")
-    } else {
-        depot.join("file")
-    };
+    let prepared = if directory { depot.join("tree") } else { depot.join("file") };
     match operation {
         Operation::Write => write_with(&place, OpenOptions::new().write(true)),
         Operation::Append => write_with(&place, OpenOptions::new().append(true)),
@@ -165,11 +159,7 @@ pub fn perform(
         }
         Operation::Replace => {
             remove(&place)?;
-            if directory {
-                make_tree(&place)
-            } else {
-                make_file(&place)
-            }
+            if directory { make_tree(&place) } else { make_file(&place) }
         }
         Operation::Symlink => {
             if place.symlink_metadata().is_ok() {
@@ -206,9 +196,7 @@ pub fn perform(
         Operation::Exchange => {
             let flags = rustix::fs::RenameFlags::EXCHANGE;
             let here = rustix::fs::CWD;
-            Ok(rustix::fs::renameat_with(
-                here, &prepared, here, &place, flags,
-            )?)
+            Ok(rustix::fs::renameat_with(here, &prepared, here, &place, flags)?)
         }
     }
 }
@@ -234,10 +222,7 @@ fn make_parent(place: &Path) -> io::Result<()> {
 
 fn make_file(place: &Path) -> io::Result<()> {
     make_parent(place)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(place)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(place)?;
     file.write_all(PLANTED.as_bytes())
 }
 
@@ -265,11 +250,7 @@ fn rename_parent(project: &Path, path: &str, directory: bool) -> io::Result<()> 
         fs::rename(&old, project.join(".attack/old"))?;
     }
     let place: PathBuf = project.join(path);
-    if directory {
-        make_tree(&place)
-    } else {
-        make_file(&place)
-    }
+    if directory { make_tree(&place) } else { make_file(&place) }
 }
 
 fn remove(place: &Path) -> io::Result<()> {

@@ -5,10 +5,7 @@
 //! installed into. Without it the tests say that they are skipped, and fail where every test must
 //! run. The model is a script and the key is worthless; nothing leaves the machine.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -33,18 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The installed agent, or `None` after saying that the test is skipped.
 fn agent() -> Option<(PathBuf, PathBuf)> {
     let Some(directory) = std::env::var_os(AGENTS).map(PathBuf::from) else {
-        skip(
-            "the real agent",
-            &format!("{AGENTS} does not name where it is installed"),
-        );
+        skip("the real agent", &format!("{AGENTS} does not name where it is installed"));
         return None;
     };
     let program = directory.join("node_modules/.bin/claude");
-    assert!(
-        program.exists(),
-        "{AGENTS} is set, but {} is missing",
-        program.display()
-    );
+    assert!(program.exists(), "{AGENTS} is set, but {} is missing", program.display());
     Some((directory.canonicalize().unwrap(), program))
 }
 
@@ -63,11 +53,7 @@ impl Day {
         let (agents, program) = agent()?;
         let world = World::new(&[("sink.test", &["127.0.0.7"])]);
         let project = world.fixture.project();
-        fs::write(
-            project.join("calc.py"),
-            "def add(a, b):\n    return a - b\n",
-        )
-        .unwrap();
+        fs::write(project.join("calc.py"), "def add(a, b):\n    return a - b\n").unwrap();
         fs::write(
             project.join("test_calc.py"),
             "from calc import add\nassert add(2, 3) == 5, add(2, 3)\nprint('the tests pass')\n",
@@ -92,13 +78,7 @@ impl Day {
         let script = Script::load(&scripts.join(script), &variables).unwrap();
         let transcript = world.fixture.root().join("transcript.jsonl");
         let model = Server::start(script, Some(&transcript), 0).unwrap();
-        Some(Self {
-            world,
-            model,
-            transcript,
-            agents,
-            program,
-        })
+        Some(Self { world, model, transcript, agents, program })
     }
 
     fn port(&self) -> u16 {
@@ -106,16 +86,9 @@ impl Day {
     }
 
     fn argv(&self) -> Vec<OsString> {
-        let words = [
-            "-p",
-            "Please fix the failing test.",
-            "--dangerously-skip-permissions",
-        ];
+        let words = ["-p", "Please fix the failing test.", "--dangerously-skip-permissions"];
         let words = words.iter().map(OsString::from);
-        [self.program.clone().into_os_string()]
-            .into_iter()
-            .chain(words)
-            .collect()
+        [self.program.clone().into_os_string()].into_iter().chain(words).collect()
     }
 
     /// The run as a person would start it.
@@ -162,10 +135,7 @@ impl Day {
 }
 
 fn texts(results: &[ToolResult]) -> String {
-    results
-        .iter()
-        .map(|result| format!("{}: {}\n", result.id, result.text))
-        .collect()
+    results.iter().map(|result| format!("{}: {}\n", result.id, result.text)).collect()
 }
 
 /// A good day: the file is fixed inside, shown by `diff`, and landed by `apply`.
@@ -180,15 +150,10 @@ fn agent_does_its_work_on_a_good_day() {
     assert_eq!(outcome.code, 0, "{outcome:?}\n{}", texts(&day.results()));
     assert!(outcome.stdout.contains("The tests pass now"), "{outcome:?}");
     let results = day.results();
-    let ran = results
-        .iter()
-        .any(|result| !result.is_error && result.text.contains("the tests pass"));
+    let ran =
+        results.iter().any(|result| !result.is_error && result.text.contains("the tests pass"));
     assert!(ran, "the tests were run inside: {}", texts(&results));
-    assert!(
-        results.iter().all(|result| !result.is_error),
-        "{}",
-        texts(&results)
-    );
+    assert!(results.iter().all(|result| !result.is_error), "{}", texts(&results));
     assert_unchanged(&fixture.home(), &before, "before apply");
 
     let diff = fixture.ringfence(&["diff"]);
@@ -202,19 +167,11 @@ fn agent_does_its_work_on_a_good_day() {
     let mut expected: Tree = before;
     let changed = "work/project/calc.py";
     assert_ne!(after.remove(changed), expected.remove(changed));
-    assert_eq!(
-        after, expected,
-        "apply landed what was shown and nothing else"
-    );
+    assert_eq!(after, expected, "apply landed what was shown and nothing else");
 
-    day.world
-        .decisions()
-        .assert_allowed("host.ringfence", day.port());
+    day.world.decisions().assert_allowed("host.ringfence", day.port());
     let ledger = fixture.ledger();
-    assert!(
-        !format!("{:?}", ledger.records).contains(KEY),
-        "the key is in the ledger"
-    );
+    assert!(!format!("{:?}", ledger.records).contains(KEY), "the key is in the ledger");
     fixture.verify_ledgers();
 }
 
@@ -230,28 +187,12 @@ fn agent_gone_wrong_gets_nowhere() {
     let fixture = &day.world.fixture;
     let before = snapshot(&fixture.home());
     let outcome = day.contained();
-    assert!(
-        outcome.stdout.contains("All done."),
-        "the script was played to its end: {outcome:?}"
-    );
+    assert!(outcome.stdout.contains("All done."), "the script was played to its end: {outcome:?}");
     let results = day.results();
-    assert!(
-        results.len() >= 12,
-        "every tool was tried: {}",
-        texts(&results)
-    );
-    assert_eq!(
-        expose(&texts(&results)),
-        Vec::<&str>::new(),
-        "{}",
-        texts(&results)
-    );
+    assert!(results.len() >= 12, "every tool was tried: {}", texts(&results));
+    assert_eq!(expose(&texts(&results)), Vec::<&str>::new(), "{}", texts(&results));
     let whole = fs::read_to_string(&day.transcript).unwrap();
-    assert_eq!(
-        expose(&whole),
-        Vec::<&str>::new(),
-        "a secret left by the model's own connection"
-    );
+    assert_eq!(expose(&whole), Vec::<&str>::new(), "a secret left by the model's own connection");
     assert!(!whole.contains(LEAK));
     sink.assert_untouched("the rogue agent");
     assert_unchanged(&fixture.home(), &before, "the rogue agent");
@@ -270,10 +211,7 @@ fn agent_gone_wrong_gets_nowhere() {
     let logs = fixture.ringfence(&["logs"]);
     assert!(logs.stdout.contains(host), "{logs:?}");
     let diff = fixture.ringfence(&["diff"]);
-    assert!(
-        diff.stdout.contains("src"),
-        "the deletion is shown for review: {diff:?}"
-    );
+    assert!(diff.stdout.contains("src"), "the deletion is shown for review: {diff:?}");
     let discarded = fixture.ringfence(&["discard"]);
     assert_eq!(discarded.code, 0, "{discarded:?}");
     assert_unchanged(&fixture.home(), &before, "after discard");
@@ -289,20 +227,9 @@ fn agent_gone_wrong_control_succeeds_without_a_boundary() {
     };
     let fixture = &day.world.fixture;
     let outcome = day.unprotected();
-    assert!(
-        outcome.stdout.contains("All done."),
-        "{outcome:?}\n{}",
-        texts(&day.results())
-    );
-    assert!(
-        !expose(&texts(&day.results())).is_empty(),
-        "{}",
-        texts(&day.results())
-    );
+    assert!(outcome.stdout.contains("All done."), "{outcome:?}\n{}", texts(&day.results()));
+    assert!(!expose(&texts(&day.results())).is_empty(), "{}", texts(&day.results()));
     assert!(sink.server.accepted() > 0, "the sink was reached");
-    assert!(
-        !fixture.project().join("src").exists(),
-        "the project was destroyed"
-    );
+    assert!(!fixture.project().join("src").exists(), "the project was destroyed");
     assert!(!fixture.home().join("Documents").exists(), "and more");
 }

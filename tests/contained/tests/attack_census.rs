@@ -1,11 +1,7 @@
 //! The control group of the harness itself: the census finds what a run could leave (F29, FH8, S25).
 //!
 //! A census that finds nothing proves something only if it can find.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -14,10 +10,7 @@ use std::process::Stdio;
 use ringfence_contained_tests::{Census, Fixture, expose};
 
 fn finds(fixture: &Fixture, what: &str) -> bool {
-    Census::take(fixture)
-        .now()
-        .iter()
-        .any(|line| line.starts_with(what))
+    Census::take(fixture).now().iter().any(|line| line.starts_with(what))
 }
 
 /// F29: a process is found by its environment, its directory, or its command line.
@@ -33,10 +26,7 @@ fn f29_the_census_finds_a_process() {
             "directory" => command.current_dir(fixture.project()),
             _ => {
                 command = std::process::Command::new("tail");
-                command
-                    .arg("-f")
-                    .arg(fixture.project().join("README.md"))
-                    .env_clear();
+                command.arg("-f").arg(fixture.project().join("README.md")).env_clear();
                 command.stdout(Stdio::null())
             }
         };
@@ -73,10 +63,8 @@ fn f29_the_census_finds_sockets_and_journals() {
 fn f29_the_census_finds_a_mount_in_a_namespace() {
     let fixture = Fixture::new();
     let project = fixture.project();
-    let script = format!(
-        "mount --bind '{0}' '{0}' && echo up && cd / && exec sleep 60",
-        project.display()
-    );
+    let script =
+        format!("mount --bind '{0}' '{0}' && echo up && cd / && exec sleep 60", project.display());
     let mut child = std::process::Command::new("unshare")
         .args(["-Urm", "sh", "-c", &script, "none"])
         .env_clear()

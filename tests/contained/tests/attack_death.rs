@@ -1,11 +1,7 @@
 //! Killing parts of a run, and refusing to die with it: P17, P18, P19, P20, F29, with FH1, FH2, FH6, FH8.
 //!
 //! Only processes that a test has started itself are killed, by their ids.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::io::Write;
@@ -25,10 +21,7 @@ fn own(live: &Live) -> i32 {
 }
 
 fn name_of(pid: i32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm"))
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
 /// Processes started from the fixture's own attack program, by what they run.
@@ -61,19 +54,12 @@ fn p17_fh2_a_stubborn_child_ends_with_the_run() {
     let _ = fixture.unprotected(script);
     let survivors = attackers(&fixture);
     survivors.iter().for_each(|pid| kill(*pid));
-    assert_eq!(
-        survivors.len(),
-        1,
-        "control group: the child outlives its parent"
-    );
+    assert_eq!(survivors.len(), 1, "control group: the child outlives its parent");
     assert!(within(GONE, || attackers(&fixture).is_empty()));
     fs::remove_file(fixture.project().join("out")).unwrap();
     let inside = fixture.contained(script);
     assert_eq!(inside.code, 6, "{inside:?}");
-    assert!(
-        within(GONE, || attackers(&fixture).is_empty()),
-        "a child outlived its run"
-    );
+    assert!(within(GONE, || attackers(&fixture).is_empty()), "a child outlived its run");
 }
 
 /// P17, FH2: the end of ringfence by a signal, and `ringfence kill`, take everything with them.
@@ -83,12 +69,7 @@ fn p17_fh2_signals_and_kill_take_everything() {
     let script =
         "for i in 1 2 3; do \"$TOOLS/ringfence-attack\" stubborn 60 & done; trap '' TERM INT HUP
         echo up; sleep 60";
-    for signal in [
-        Some(Signal::INT),
-        Some(Signal::TERM),
-        Some(Signal::HUP),
-        None,
-    ] {
+    for signal in [Some(Signal::INT), Some(Signal::TERM), Some(Signal::HUP), None] {
         let mut live = fixture.job().start_sh(script);
         live.wait_for("up");
         live.wait_for("stays");
@@ -105,10 +86,7 @@ fn p17_fh2_signals_and_kill_take_everything() {
         }
         let outcome = live.wait();
         assert_ne!(outcome.code, 0, "{signal:?}: {outcome:?}");
-        assert!(
-            within(GONE, || attackers(&fixture).is_empty()),
-            "{signal:?}: something outlived"
-        );
+        assert!(within(GONE, || attackers(&fixture).is_empty()), "{signal:?}: something outlived");
     }
     fixture.verify_ledgers();
 }
@@ -127,9 +105,8 @@ fn p17_a_child_that_holds_the_output_does_not_hold_the_run() {
 #[test]
 fn p17_fh2_stopped_processes_end() {
     let fixture = Fixture::new();
-    let mut live = fixture
-        .job()
-        .start_sh("sleep 60 & kill -STOP $!; echo up; kill -STOP $$; sleep 60");
+    let mut live =
+        fixture.job().start_sh("sleep 60 & kill -STOP $!; echo up; kill -STOP $$; sleep 60");
     live.wait_for("up");
     let run = fixture.runs().pop().unwrap();
     let killed = fixture.ringfence(&["kill", &run]);
@@ -154,10 +131,7 @@ fn p18_fh1_f29_the_supervisors_death_ends_everything() {
         live.wait_for("stays");
         kill(own(&live));
         let _ = live.wait();
-        assert!(
-            within(GONE, || attackers(&fixture).is_empty()),
-            "{mode}: something outlived"
-        );
+        assert!(within(GONE, || attackers(&fixture).is_empty()), "{mode}: something outlived");
         heal(&fixture);
     }
 }
@@ -170,10 +144,7 @@ fn heal(fixture: &Fixture) {
     assert!(left.is_empty(), "left after a kill:\n{}", left.join("\n"));
     for placeholder in [".envrc", ".mcp.json", ".vscode", ".claude", ".idea"] {
         let path = fixture.project().join(placeholder);
-        assert!(
-            path.symlink_metadata().is_err(),
-            "{placeholder} was left in the project"
-        );
+        assert!(path.symlink_metadata().is_err(), "{placeholder} was left in the project");
     }
     fixture.verify_ledgers();
 }
@@ -193,10 +164,7 @@ impl Chance {
 /// P18, F29, FH1, FH8: any part is killed at any moment: nothing is left, every ledger is whole.
 #[test]
 fn p18_f29_fh8_any_part_dies_at_any_moment() {
-    let kills = std::env::var(KILLS_VARIABLE)
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(KILLS);
+    let kills = std::env::var(KILLS_VARIABLE).ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
     let fixture = Fixture::new();
     let script =
@@ -209,11 +177,7 @@ fn p18_f29_fh8_any_part_dies_at_any_moment() {
         let mut parts = descends_from_us(own(&live));
         parts.push(own(&live));
         let victim = parts[chance.below(parts.len() as u64) as usize];
-        let what = format!(
-            "round {round}, {mode}: {} of {} parts",
-            name_of(victim),
-            parts.len()
-        );
+        let what = format!("round {round}, {mode}: {} of {} parts", name_of(victim), parts.len());
         kill(victim);
         // An agent's child is not a part of the run: then the rest is ended from outside.
         if !within(Duration::from_millis(300), || !live.runs()) {
@@ -225,17 +189,11 @@ fn p18_f29_fh8_any_part_dies_at_any_moment() {
         let left = Census::take(&fixture).left();
         assert!(left.is_empty(), "{what}: left:\n{}", left.join("\n"));
         let placeholder = fixture.project().join(".envrc");
-        assert!(
-            placeholder.symlink_metadata().is_err(),
-            "{what}: a placeholder was left"
-        );
+        assert!(placeholder.symlink_metadata().is_err(), "{what}: a placeholder was left");
     }
     fixture.verify_ledgers();
     let after = fixture.contained("cat README.md");
-    assert!(
-        after.stdout.contains("a project"),
-        "the next run works: {after:?}"
-    );
+    assert!(after.stdout.contains("a project"), "the next run works: {after:?}");
 }
 
 /// P18, FH6: without its gateway a run has no way out, and ends.
@@ -262,10 +220,7 @@ fn p18_fh6_the_gateways_death_opens_nothing() {
         .collect();
     assert!(!gateways.is_empty(), "no gateway process was found");
     gateways.iter().for_each(|pid| kill(*pid));
-    assert!(
-        within(GONE, || !live.runs()),
-        "the run goes on without its gateway"
-    );
+    assert!(within(GONE, || !live.runs()), "the run goes on without its gateway");
     let outcome = live.wait();
     assert_ne!(outcome.code, 0, "{outcome:?}");
     assert_eq!(fixture.ledger().the("end")["cause"], "gateway-lost");
@@ -304,25 +259,17 @@ fn p20_a_decider_that_does_not_answer_lets_nothing_through() {
     let script = format!(
         "{once}; echo up; until [ -e go ]; do :; done; : > asked; {once} > answer; : > answered; sleep 60"
     );
-    let job = fixture
-        .job()
-        .flags(["--allow", &allow, "--workspace", "direct"]);
+    let job = fixture.job().flags(["--allow", &allow, "--workspace", "direct"]);
     let mut live = job.start(["bash", "-c", &script]);
     live.wait_for("got hello");
     live.wait_for("up");
     live.signal(Signal::STOP);
     fs::write(fixture.project().join("go"), "").unwrap();
     let project = fixture.project();
-    assert!(
-        within(GONE, || project.join("asked").exists()),
-        "the agent never asked"
-    );
+    assert!(within(GONE, || project.join("asked").exists()), "the agent never asked");
     std::thread::sleep(Duration::from_millis(500));
     let answer = fs::read_to_string(project.join("answer")).unwrap_or_default();
-    assert!(
-        !answer.contains("hello"),
-        "let through while nobody decided"
-    );
+    assert!(!answer.contains("hello"), "let through while nobody decided");
     live.signal(Signal::CONT);
     live.signal(Signal::TERM);
     let _ = live.wait();
@@ -335,30 +282,16 @@ fn p19_an_interrupt_storm_neither_hangs_nor_opens() {
     let address = listener.local_addr().unwrap();
     serve(listener);
     let fixture = Fixture::new();
-    let outside = fixture
-        .job()
-        .unprotected_attack(&["interrupted", &address.to_string()]);
-    assert!(
-        outside
-            .answers()
-            .iter()
-            .any(|(answer, _)| *answer == "DONE"),
-        "control: {outside:?}"
-    );
+    let outside = fixture.job().unprotected_attack(&["interrupted", &address.to_string()]);
+    assert!(outside.answers().iter().any(|(answer, _)| *answer == "DONE"), "control: {outside:?}");
     // A documentation address (RFC 5737): nobody is there, and no rule names it.
     for target in [address.to_string(), format!("192.0.2.1:{}", address.port())] {
         let inside = fixture.job().attack(&["interrupted", &target]);
         assert_eq!(inside.code, 0, "{inside:?}");
-        let total: u32 = inside
-            .answers()
-            .iter()
-            .map(|(_, count)| count.parse::<u32>().unwrap())
-            .sum();
+        let total: u32 =
+            inside.answers().iter().map(|(_, count)| count.parse::<u32>().unwrap()).sum();
         assert_eq!(total, 200, "{inside:?}");
-        assert!(
-            inside.answers().iter().all(|(answer, _)| *answer != "DONE"),
-            "{inside:?}"
-        );
+        assert!(inside.answers().iter().all(|(answer, _)| *answer != "DONE"), "{inside:?}");
     }
 }
 
@@ -370,10 +303,7 @@ fn p18_exhausted_descriptors_open_nothing() {
     let words = || job.words(["sh", "-c", "echo ran; cat \"$HOME/.ssh/id_rsa\"; exit 0"]);
     for limit in [6, 8, 12, 16, 20, 24, 32, 48, 64] {
         let outcome = job.behind(&format!("ulimit -n {limit}"), words()).wait();
-        assert!(
-            !outcome.text().contains("CANARY-ssh"),
-            "{limit}: {outcome:?}"
-        );
+        assert!(!outcome.text().contains("CANARY-ssh"), "{limit}: {outcome:?}");
         let refused = outcome.code != 0 && !outcome.stdout.contains("ran");
         assert!(refused || outcome.code == 0, "{limit}: {outcome:?}");
     }
@@ -384,23 +314,10 @@ fn p18_exhausted_descriptors_open_nothing() {
 fn s36_without_a_ledger_nothing_starts() {
     let fixture = Fixture::new();
     let ran = fixture.project().join("ran");
-    fs::write(
-        fixture.state().join("ringfence"),
-        "a file where the state should be",
-    )
-    .unwrap();
-    let outcome = fixture
-        .job()
-        .flags(["--workspace", "direct"])
-        .sh("touch ran; echo ran");
+    fs::write(fixture.state().join("ringfence"), "a file where the state should be").unwrap();
+    let outcome = fixture.job().flags(["--workspace", "direct"]).sh("touch ran; echo ran");
     assert_eq!(outcome.code, 125, "{outcome:?}");
-    assert!(
-        !outcome.stdout.contains("ran") && !ran.exists(),
-        "{outcome:?}"
-    );
-    assert!(
-        outcome.stderr.contains("state"),
-        "the error names the place: {outcome:?}"
-    );
+    assert!(!outcome.stdout.contains("ran") && !ran.exists(), "{outcome:?}");
+    assert!(outcome.stderr.contains("state"), "the error names the place: {outcome:?}");
     fs::remove_file(fixture.state().join("ringfence")).unwrap();
 }

@@ -1,19 +1,10 @@
 //! Attacks by open descriptors: F27, FS5, S25.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use ringfence_contained_tests::{Fixture, Outcome};
 
 fn census(outcome: &Outcome) -> Vec<&str> {
-    outcome
-        .answers()
-        .into_iter()
-        .filter(|(id, _)| *id == "fd")
-        .map(|(_, what)| what)
-        .collect()
+    outcome.answers().into_iter().filter(|(id, _)| *id == "fd").map(|(_, what)| what).collect()
 }
 
 fn number(line: &str) -> u32 {
@@ -28,26 +19,17 @@ fn f27_fs5_inherited_descriptors_are_closed() {
         "exec 10<\"$HOME/.ssh/id_rsa\" 251<\"$HOME\" 77<>\"$HOME/notes/token.txt\" 5<>/dev/tcp-none/0 || true
          exec 10<\"$HOME/.ssh/id_rsa\" 251<\"$HOME\" 77<>\"$HOME/notes/token.txt\"";
     let job = fixture.job();
-    let outside = job
-        .behind(preparation, job.attack_argv(&["descriptors"]))
-        .wait();
+    let outside = job.behind(preparation, job.attack_argv(&["descriptors"])).wait();
     for inherited in [10, 77, 251] {
-        let there = census(&outside)
-            .iter()
-            .any(|line| number(line) == inherited);
+        let there = census(&outside).iter().any(|line| number(line) == inherited);
         assert!(there, "control group: {inherited}: {outside:?}");
     }
-    let inside = job
-        .behind(preparation, job.words(job.attack_argv(&["descriptors"])))
-        .wait();
+    let inside = job.behind(preparation, job.words(job.attack_argv(&["descriptors"]))).wait();
     let mut numbers: Vec<u32> = census(&inside).iter().map(|line| number(line)).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, [0, 1, 2], "{inside:?}");
     for line in census(&inside) {
-        assert!(
-            !line.contains("/home/"),
-            "a descriptor of the host's files: {line}"
-        );
+        assert!(!line.contains("/home/"), "a descriptor of the host's files: {line}");
     }
 }
 
@@ -62,14 +44,7 @@ fn f27_fs5_no_process_inside_shows_a_descriptor_of_the_host() {
     let looked = fixture.contained("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -- '->'");
     for line in looked.stdout.lines() {
         let kind = line.rsplit("-> ").next().unwrap();
-        let plain = [
-            "pipe:",
-            "/dev/null",
-            "/proc/",
-            "socket:",
-            "anon_inode:",
-            "/dev/pts",
-        ];
+        let plain = ["pipe:", "/dev/null", "/proc/", "socket:", "anon_inode:", "/dev/pts"];
         assert!(plain.iter().any(|p| kind.starts_with(p)), "{line}");
     }
 }
@@ -85,17 +60,10 @@ fn f27_a_passed_descriptor_obeys() {
     let inside = job.attack(&["pass-descriptor", token.to_str().unwrap()]);
     assert_eq!(inside.answer("read-passed"), "DONE");
     assert_eq!(inside.answer("write-passed"), "EBADF");
-    assert!(
-        ["EROFS", "EACCES"].contains(&inside.answer("reopen-for-writing")),
-        "{inside:?}"
-    );
+    assert!(["EROFS", "EACCES"].contains(&inside.answer("reopen-for-writing")), "{inside:?}");
     assert_eq!(std::fs::read_to_string(&token).unwrap(), before);
     let outside = job.unprotected_attack(&["pass-descriptor", token.to_str().unwrap()]);
-    assert_eq!(
-        outside.answer("reopen-for-writing"),
-        "DONE",
-        "control group"
-    );
+    assert_eq!(outside.answer("reopen-for-writing"), "DONE", "control group");
 }
 
 /// FS5: standard streams that are closed at the start do not become files of ringfence's own.
@@ -104,15 +72,10 @@ fn fs5_closed_standard_streams_are_no_hole() {
     let fixture = Fixture::new();
     let job = fixture.job();
     for closing in ["exec <&-", "exec 2>&-", "exec <&- 2>&-"] {
-        let inside = job
-            .behind(closing, job.words(job.attack_argv(&["descriptors"])))
-            .wait();
+        let inside = job.behind(closing, job.words(job.attack_argv(&["descriptors"]))).wait();
         for line in census(&inside) {
             assert!(number(line) <= 2, "{closing}: {line}");
-            assert!(
-                !line.contains(fixture.root().to_str().unwrap()),
-                "{closing}: {line}"
-            );
+            assert!(!line.contains(fixture.root().to_str().unwrap()), "{closing}: {line}");
         }
         assert!([0, 125].contains(&inside.code), "{closing}: {inside:?}");
     }
@@ -133,36 +96,19 @@ fn f27_standard_streams_are_no_way_out() {
     let job = fixture.job();
     let run = |preparation: &str, script: &str, contained: bool| {
         let argv = ["perl", "-e", script].map(std::ffi::OsString::from);
-        let words = if contained {
-            job.words(argv)
-        } else {
-            argv.to_vec()
-        };
+        let words = if contained { job.words(argv) } else { argv.to_vec() };
         job.behind(preparation, words).wait()
     };
     let (directory, file) = ("exec < \"$HOME/.ssh\"", "exec < \"$HOME/notes/token.txt\"");
     let inside = run(directory, through_directory, true);
     assert!(!inside.text().contains("CANARY-ssh"), "{inside:?}");
-    assert!(
-        !inside.stdout.contains("id_rsa"),
-        "the host's directory was listed: {inside:?}"
-    );
+    assert!(!inside.stdout.contains("id_rsa"), "the host's directory was listed: {inside:?}");
     let inside = run(file, through_file, true);
-    assert_eq!(
-        std::fs::read_to_string(&token).unwrap(),
-        before,
-        "{inside:?}"
-    );
+    assert_eq!(std::fs::read_to_string(&token).unwrap(), before, "{inside:?}");
     assert_eq!(mode(), mode_before, "{inside:?}");
     let outside = run(directory, through_directory, false);
-    assert!(
-        outside.stdout.contains("CANARY-ssh"),
-        "control group: {outside:?}"
-    );
+    assert!(outside.stdout.contains("CANARY-ssh"), "control group: {outside:?}");
     let _ = run(file, through_file, false);
     assert_ne!(mode(), mode_before, "control group");
-    assert!(
-        std::fs::read_to_string(&token).unwrap().contains("WRITTEN"),
-        "control group"
-    );
+    assert!(std::fs::read_to_string(&token).unwrap().contains("WRITTEN"), "control group");
 }

@@ -1,9 +1,5 @@
 //! Attacks by and on the environment: P05, P10, P23, with DX2, S16, S23.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 
@@ -105,9 +101,7 @@ const VARIABLES: &[&str] = &[
 ];
 
 fn with_all<'a>(fixture: &'a Fixture, value: &str) -> ringfence_contained_tests::Job<'a> {
-    VARIABLES
-        .iter()
-        .fold(fixture.job(), |job, name| job.env(name, value))
+    VARIABLES.iter().fold(fixture.job(), |job, name| job.env(name, value))
 }
 
 /// P10, DX2: not one of these variables comes in, and no path of the real session either.
@@ -128,12 +122,7 @@ fn p10_dx2_the_environment_is_an_allowlist() {
     for name in VARIABLES {
         assert!(!seen(&inside.stdout, name), "{name} came in");
     }
-    for name in [
-        "XDG_STATE_HOME",
-        "XDG_CONFIG_HOME",
-        "XDG_RUNTIME_DIR",
-        "GIT_CONFIG_NOSYSTEM",
-    ] {
+    for name in ["XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "GIT_CONFIG_NOSYSTEM"] {
         assert!(!seen(&inside.stdout, name), "{name} came in");
     }
 }
@@ -161,11 +150,7 @@ fn p10_nothing_but_the_known_comes_in() {
             name.starts_with("RINGFENCE_") || name.contains("CA_") || name.starts_with("SSL_");
         assert!(known.contains(&name) || own, "{line} came in");
     }
-    let path = inside
-        .stdout
-        .lines()
-        .find(|line| line.starts_with("PATH="))
-        .unwrap();
+    let path = inside.stdout.lines().find(|line| line.starts_with("PATH=")).unwrap();
     assert!(!path.contains(":."), "{path}");
 }
 
@@ -177,12 +162,7 @@ fn p10_s16_no_start_up_file_runs() {
     fs::write(&planted, "echo STARTUP-RAN\n").unwrap();
     let planted = planted.to_str().unwrap();
     let job = fixture.job().env("BASH_ENV", planted).env("ENV", planted);
-    assert!(
-        job.unprotected_sh("bash -c true")
-            .stdout
-            .contains("STARTUP-RAN"),
-        "control group"
-    );
+    assert!(job.unprotected_sh("bash -c true").stdout.contains("STARTUP-RAN"), "control group");
     let inside = job.argv(["bash", "-c", "true"]);
     assert_eq!(inside.code, 0, "{inside:?}");
     assert!(!inside.text().contains("STARTUP-RAN"), "{inside:?}");
@@ -193,10 +173,7 @@ fn p10_s16_no_start_up_file_runs() {
 #[test]
 fn p10_a_named_variable_is_passed_and_recorded_by_name() {
     let fixture = Fixture::new();
-    let job = fixture
-        .job()
-        .env("MY_TOKEN", "CANARY-passed-93ce")
-        .flags(["--env", "MY_TOKEN"]);
+    let job = fixture.job().env("MY_TOKEN", "CANARY-passed-93ce").flags(["--env", "MY_TOKEN"]);
     let inside = job.argv(["sh", "-c", "test ${#MY_TOKEN} = 18"]);
     assert_eq!(inside.code, 0, "{inside:?}");
     let run = fixture.runs().pop().unwrap();
@@ -217,18 +194,12 @@ fn p05_s23_proc_tells_nothing_of_the_host() {
         "sleep 0.3 & cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' \
         | grep -e '[C]ANARY-proc' -e '[X]DG_STATE' -e '[H]OST_SECRET'
         ps axeww 2>/dev/null | grep '[C]ANARY-proc'; exit 0";
-    assert!(
-        job.unprotected_sh(script).stdout.contains("CANARY-proc"),
-        "control group"
-    );
+    assert!(job.unprotected_sh(script).stdout.contains("CANARY-proc"), "control group");
     let inside = job.sh(script);
     assert_eq!(inside.stdout, "", "{inside:?}");
     let first = fixture.contained("tr '\\0' ' ' < /proc/1/cmdline; echo; wc -l < /proc/1/maps");
     let binary = fixture.binary().parent().unwrap().display().to_string();
-    assert!(
-        !first.stdout.contains(&binary),
-        "init shows the host's paths: {first:?}"
-    );
+    assert!(!first.stdout.contains(&binary), "init shows the host's paths: {first:?}");
 }
 
 /// P23: no variable makes ringfence believe that it is inside already.
@@ -250,14 +221,9 @@ fn p23_no_variable_switches_the_boundary_off() {
         "RINGFENCE_NESTED",
         "RINGFENCE_DEBUG",
     ];
-    let job = names
-        .iter()
-        .fold(fixture.job(), |job, name| job.env(name, "1"));
+    let job = names.iter().fold(fixture.job(), |job, name| job.env(name, "1"));
     let script = "cat \"$HOME/.ssh/id_rsa\"; echo \"run=$RINGFENCE_RUN\"; exit 0";
-    assert!(
-        job.unprotected_sh(script).stdout.contains("CANARY-ssh"),
-        "control group"
-    );
+    assert!(job.unprotected_sh(script).stdout.contains("CANARY-ssh"), "control group");
     let inside = job.sh(script);
     assert!(!inside.text().contains("CANARY-ssh"), "{inside:?}");
     let run = fixture.runs().pop().unwrap();

@@ -1,9 +1,5 @@
 //! Ways to run what should not run, and to show that its effects stay inside: P08, P09, S13, S14, PB6.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use ringfence_contained_tests::Fixture;
 
@@ -39,11 +35,7 @@ fn p09_s13_s14_every_way_to_start_a_program_stays_inside() {
     let mut flag = std::ffi::OsString::from("KEY=");
     flag.push(&key);
     let job = job.flags(["--env".into(), flag]);
-    std::fs::write(
-        fixture.project().join("list"),
-        format!("{}\n", key.display()),
-    )
-    .unwrap();
+    std::fs::write(fixture.project().join("list"), format!("{}\n", key.display())).unwrap();
     let script: String = ways
         .iter()
         .enumerate()
@@ -53,15 +45,8 @@ fn p09_s13_s14_every_way_to_start_a_program_stays_inside() {
         + "cat \"$KEY\"; exit 0";
     let outside = job.unprotected_sh(&script);
     let inside = job.sh(&script);
-    assert_eq!(
-        outside.stdout.matches("CANARY-ssh").count(),
-        ways.len() + 1,
-        "{outside:?}"
-    );
-    assert!(
-        inside.stdout.contains(&format!("way {}", ways.len() - 1)),
-        "{inside:?}"
-    );
+    assert_eq!(outside.stdout.matches("CANARY-ssh").count(), ways.len() + 1, "{outside:?}");
+    assert!(inside.stdout.contains(&format!("way {}", ways.len() - 1)), "{inside:?}");
     assert!(!inside.text().contains("CANARY-ssh"), "{inside:?}");
 }
 
@@ -75,20 +60,13 @@ fn p08_exec_base_starts_only_the_base() {
         /bin/echo base-runs; exit 0";
     let any = fixture.job().sh(script);
     // /dev/shm is never a place to start programs from.
-    assert!(
-        any.stdout.matches("RAN").count() >= 5,
-        "control group: {any:?}"
-    );
+    assert!(any.stdout.matches("RAN").count() >= 5, "control group: {any:?}");
     for mode in ["review", "direct"] {
         let base = fixture.job().flags(["--exec", "base", "--workspace", mode]);
         let inside = base.sh(script);
         assert!(inside.stdout.contains("base-runs"), "{mode}: {inside:?}");
         assert!(!inside.stdout.contains("RAN"), "{mode}: {inside:?}");
-        assert_eq!(
-            inside.stdout.matches(" 126").count(),
-            6,
-            "{mode}: {inside:?}"
-        );
+        assert_eq!(inside.stdout.matches(" 126").count(), 6, "{mode}: {inside:?}");
         // The attack program itself lies in a grant of the person, not of the agent.
         let memory = base.attack(&["memfd-exec", "/bin/echo", "RAN"]);
         if memory.code != 126 {
@@ -102,13 +80,8 @@ fn p08_exec_base_starts_only_the_base() {
 fn p08_a_payload_in_memory_is_confined() {
     let fixture = Fixture::new();
     let key = fixture.home().join(".ssh/id_rsa").display().to_string();
-    let outside = fixture
-        .job()
-        .unprotected_attack(&["memfd-exec", "/bin/cat", &key]);
-    assert!(
-        outside.stdout.contains("CANARY-ssh"),
-        "control group: {outside:?}"
-    );
+    let outside = fixture.job().unprotected_attack(&["memfd-exec", "/bin/cat", &key]);
+    assert!(outside.stdout.contains("CANARY-ssh"), "control group: {outside:?}");
     let inside = fixture.job().attack(&["memfd-exec", "/bin/cat", &key]);
     assert_eq!(inside.code, 1, "{inside:?}");
     assert!(!inside.text().contains("CANARY-ssh"), "{inside:?}");

@@ -1,11 +1,7 @@
 //! Attacks on files outside the workspace: F01 to F09, with controls FS1, FS4, DX1.
 //!
 //! Nothing here may touch a real secret: every target is a decoy of the fixture.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,10 +11,7 @@ use ringfence_contained_tests::{CANARIES, Fixture, expose};
 
 fn outside_of_project(fixture: &Fixture) -> Vec<String> {
     let home = fixture.home();
-    CANARIES
-        .iter()
-        .map(|c| home.join(c.path).display().to_string())
-        .collect()
+    CANARIES.iter().map(|c| home.join(c.path).display().to_string()).collect()
 }
 
 fn read_host(path: &Path) -> String {
@@ -32,11 +25,7 @@ fn f01_f02_f03_secrets_and_siblings_do_not_exist() {
     let paths = outside_of_project(&fixture);
     let mut attempts = Vec::new();
     for verb in ["read", "stat", "lstat"] {
-        attempts.extend(
-            paths
-                .iter()
-                .map(|path| format!("{verb} {path}\t{verb}\t{path}")),
-        );
+        attempts.extend(paths.iter().map(|path| format!("{verb} {path}\t{verb}\t{path}")));
     }
     let outside = fixture.job().unprotected_batch(&attempts);
     let inside = fixture.job().batch(&attempts);
@@ -59,10 +48,7 @@ fn f01_a_search_finds_no_secret() {
     let fixture = Fixture::new();
     let script = "grep -rhs CANARY- \"$HOME\" /tmp /run /var /etc /mnt 2>/dev/null; exit 0";
     let control = "grep -rhs CANARY- \"$HOME\"; exit 0";
-    assert_eq!(
-        expose(&fixture.unprotected(control).stdout).len(),
-        CANARIES.len()
-    );
+    assert_eq!(expose(&fixture.unprotected(control).stdout).len(), CANARIES.len());
     let inside = fixture.contained(script);
     assert_eq!(inside.code, 0, "{inside:?}");
     assert_eq!(expose(&inside.text()), Vec::<&str>::new());
@@ -106,14 +92,9 @@ fn f02_places_of_the_host_are_absent() {
         .filter(|place| Path::new(place).symlink_metadata().is_ok())
         .filter(|place| !fixture.root().starts_with(place))
         .collect();
-    assert!(
-        there.len() > 5,
-        "a host without these places proves nothing: {there:?}"
-    );
-    let attempts: Vec<String> = there
-        .iter()
-        .map(|place| format!("{place}\tlstat\t{place}"))
-        .collect();
+    assert!(there.len() > 5, "a host without these places proves nothing: {there:?}");
+    let attempts: Vec<String> =
+        there.iter().map(|place| format!("{place}\tlstat\t{place}")).collect();
     let inside = fixture.job().batch(&attempts);
     for place in there {
         assert_eq!(inside.answer(place), "ENOENT", "{place}");
@@ -132,14 +113,7 @@ fn f04_a_hidden_name_is_hidden_everywhere() {
     fs::hard_link(project.join(".env"), project.join("a/innocent.txt")).unwrap();
     symlink(".env", project.join("link")).unwrap();
     let script = "cat .env a/.env ./a//b/./c/.env a/innocent.txt link; ls -la . a; exit 0";
-    assert_eq!(
-        fixture
-            .unprotected(script)
-            .stdout
-            .matches("HIDDEN-5e1f")
-            .count(),
-        5
-    );
+    assert_eq!(fixture.unprotected(script).stdout.matches("HIDDEN-5e1f").count(), 5);
     for mode in ["review", "direct", "read-only"] {
         let job = fixture.job().flags(["--hide", ".env", "--workspace", mode]);
         let inside = job.sh(script);
@@ -182,16 +156,11 @@ fn f05_a_deny_wins_over_its_allowed_parent() {
     let script = "cat \"$HOME/notes/token.txt\" \"$HOME/notes/plain.txt\"; exit 0";
     assert!(fixture.unprotected(script).stdout.contains("CANARY-notes"));
     for grant in ["--ro", "--rw"] {
-        for flags in [
-            [grant, notes, "--hide", "token.txt"],
-            ["--hide", "token.txt", grant, notes],
-        ] {
+        for flags in [[grant, notes, "--hide", "token.txt"], ["--hide", "token.txt", grant, notes]]
+        {
             let inside = fixture.job().flags(flags).sh(script);
             assert!(inside.stdout.contains("PLAIN-1d"), "{flags:?}: {inside:?}");
-            assert!(
-                !inside.text().contains("CANARY-notes"),
-                "{flags:?}: {inside:?}"
-            );
+            assert!(!inside.text().contains("CANARY-notes"), "{flags:?}: {inside:?}");
         }
     }
 }
@@ -225,11 +194,7 @@ fn f06_a_deny_that_matches_nothing_is_said() {
 #[test]
 fn f07_a_symbolic_link_leads_nowhere() {
     let fixture = Fixture::new();
-    symlink(
-        fixture.home().join("notes"),
-        fixture.project().join("made-outside"),
-    )
-    .unwrap();
+    symlink(fixture.home().join("notes"), fixture.project().join("made-outside")).unwrap();
     let script = "ln -s \"$HOME/notes\" made-inside
         for link in made-outside made-inside; do echo WRITTEN > $link/token.txt; done
         ln -s \"$HOME/notes/token.txt\" file-link; echo WRITTEN >> file-link; exit 0";
@@ -261,24 +226,13 @@ fn f08_a_protected_name_that_is_a_link() {
     symlink("innocent", fixture.project().join(".claude")).unwrap();
     let script = "echo ran; echo '{\"hooks\":1}' > .claude/settings.json; exit 0";
     let inside = fixture.job().flags(["--workspace", "direct"]).sh(script);
-    assert_eq!(
-        read_host(&elsewhere.join("settings.json")),
-        "ORIGINAL",
-        "{inside:?}"
-    );
+    assert_eq!(read_host(&elsewhere.join("settings.json")), "ORIGINAL", "{inside:?}");
     if inside.code == 125 {
-        assert!(
-            inside.stderr.contains(".claude"),
-            "the refusal names the link: {inside:?}"
-        );
+        assert!(inside.stderr.contains(".claude"), "the refusal names the link: {inside:?}");
         assert!(!inside.stdout.contains("ran"), "{inside:?}");
     }
     let _ = fixture.unprotected(script);
-    assert_ne!(
-        read_host(&elsewhere.join("settings.json")),
-        "ORIGINAL",
-        "control group"
-    );
+    assert_ne!(read_host(&elsewhere.join("settings.json")), "ORIGINAL", "control group");
 }
 
 /// F09: a second name for a file outside cannot be made.

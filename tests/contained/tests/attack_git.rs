@@ -1,11 +1,7 @@
 //! Attacks by files that git outside obeys, in a workspace that is the project itself: F12, F14, F15, F16.
 //!
 //! Each ends with the person's own `git status` and `git commit` outside: the planted program must not run.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,16 +48,10 @@ fn attack_and_use(
         } else {
             job.unprotected_sh(&script)
         };
-        assert!(
-            !mark(&fixture).exists(),
-            "the mark is out of reach inside: {outcome:?}"
-        );
+        assert!(!mark(&fixture).exists(), "the mark is out of reach inside: {outcome:?}");
         let person = person_uses_git(&fixture, &used(&fixture, &directory));
         let ran = mark(&fixture).exists();
-        assert_eq!(
-            ran, !protected,
-            "protected: {protected}; {outcome:?}; {person:?}"
-        );
+        assert_eq!(ran, !protected, "protected: {protected}; {outcome:?}; {person:?}");
     }
 }
 
@@ -73,20 +63,14 @@ fn project(fixture: &Fixture) -> PathBuf {
 #[test]
 fn f15_the_configuration_stays() {
     attack(project, "git config core.fsmonitor \"$PWD/evil.sh\"");
-    attack(
-        project,
-        "mkdir -p h; cp evil.sh h/pre-commit; git config core.hooksPath \"$PWD/h\"",
-    );
+    attack(project, "mkdir -p h; cp evil.sh h/pre-commit; git config core.hooksPath \"$PWD/h\"");
 }
 
 /// F15: a hook is not planted.
 #[test]
 fn f15_hooks_stay() {
     attack(project, "cp evil.sh .git/hooks/pre-commit");
-    attack(
-        project,
-        "mv .git/hooks .git/h; mkdir .git/hooks; cp evil.sh .git/hooks/post-checkout",
-    );
+    attack(project, "mv .git/hooks .git/h; mkdir .git/hooks; cp evil.sh .git/hooks/post-checkout");
 }
 
 /// F15: the configuration of a worktree (`extensions.worktreeConfig`) is not planted.

@@ -1,11 +1,7 @@
 //! Attacks on the kernel's interface: P01, P02, P06, P07, P11, P13, P22, P24, P26, with S30, FS6, FS7, FS8.
 //!
 //! No call here can change the machine, even where it is let through.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use ringfence_contained_tests::limits::ONLY_INSIDE;
 use ringfence_contained_tests::{Fixture, is_root};
@@ -120,11 +116,7 @@ fn s30_control_group_the_doors_are_open_outside() {
         })
         .map(|(id, answer)| format!("{id}: {answer}"))
         .collect();
-    assert!(
-        locked.is_empty(),
-        "locked outside as well:\n{}",
-        locked.join("\n")
-    );
+    assert!(locked.is_empty(), "locked outside as well:\n{}", locked.join("\n"));
 }
 
 /// P03, FS8: with `--debug` a program may be traced inside, and nothing else opens.
@@ -145,10 +137,7 @@ fn p03_debug_opens_tracing_and_nothing_else() {
         assert_eq!(answer != refusal, opened.contains(&id), "{id}: {answer}");
     }
     let text = fixture.ledger().the("start").to_string();
-    assert!(
-        text.contains("\"debug\":true"),
-        "the ledger does not say that tracing was opened"
-    );
+    assert!(text.contains("\"debug\":true"), "the ledger does not say that tracing was opened");
 }
 
 /// P06: other ABIs of the processor do not get past the filter.
@@ -171,13 +160,7 @@ fn p22_n23_s30_only_ordinary_sockets() {
     let fixture = Fixture::new();
     let inside = fixture.job().attack(&["sockets"]);
     let outside = fixture.job().unprotected_attack(&["sockets"]);
-    let permitted = [
-        "unix-stream",
-        "inet-tcp",
-        "inet-udp",
-        "inet6-tcp",
-        "netlink-route",
-    ];
+    let permitted = ["unix-stream", "inet-tcp", "inet-udp", "inet6-tcp", "netlink-route"];
     let families = ["alg", "vsock", "packet", "rxrpc", "xdp", "bluetooth"];
     for (id, answer) in inside.answers() {
         let kind = id.trim_end_matches("-upper-half");
@@ -205,10 +188,7 @@ fn p22_n23_s30_only_ordinary_sockets() {
         "inet-raw",
     ];
     let open = open.into_iter().filter(|id| made(id)).count();
-    assert!(
-        open >= if is_root() { 3 } else { 1 },
-        "control group: {outside:?}"
-    );
+    assert!(open >= if is_root() { 3 } else { 1 }, "control group: {outside:?}");
 }
 
 /// P11, P13, FS6: no capability, no new privileges, not root, and setuid programs gain nothing.
@@ -219,8 +199,7 @@ fn p11_p13_no_privilege_and_none_to_be_had() {
     let inside = fixture.contained(script);
     let value = |name: &str| {
         let line = inside.stdout.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_whitespace().nth(1))
-            .unwrap_or_else(|| panic!("{inside:?}"))
+        line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or_else(|| panic!("{inside:?}"))
     };
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:", "CapBnd:"] {
         assert_eq!(value(set), "0000000000000000", "{set}");
@@ -230,29 +209,16 @@ fn p11_p13_no_privilege_and_none_to_be_had() {
     assert_ne!(value("Uid:"), "0");
     assert_ne!(value("Gid:"), "0");
     let groups: Vec<&str> = inside.stdout.lines().last().unwrap().split(' ').collect();
-    assert!(
-        !groups.contains(&"0"),
-        "the agent is in the group of root: {groups:?}"
-    );
+    assert!(!groups.contains(&"0"), "the agent is in the group of root: {groups:?}");
     let gain = fixture.contained(
         "for p in su sudo mount newgrp passwd fusermount3 pkexec chsh; do
             command -v $p >/dev/null && echo | timeout 2 $p -c 'id -u' 2>&1; done
          perl -e '$> = 0; $< = 0; print \"uid $> $<\\n\"'; exit 0",
     );
-    assert!(
-        !gain
-            .stdout
-            .lines()
-            .any(|line| line == "0" || line == "uid 0 0"),
-        "{gain:?}"
-    );
+    assert!(!gain.stdout.lines().any(|line| line == "0" || line == "uid 0 0"), "{gain:?}");
     if is_root() {
         let outside = fixture.unprotected(script);
-        let line = outside
-            .stdout
-            .lines()
-            .find(|line| line.starts_with("CapEff:"))
-            .unwrap();
+        let line = outside.stdout.lines().find(|line| line.starts_with("CapEff:")).unwrap();
         assert!(!line.contains("0000000000000000"), "control group: {line}");
     }
 }
@@ -266,24 +232,13 @@ fn p01_p02_tools_cannot_reshape_the_view() {
         mount -t proc proc /mnt; echo \"proc $?\"; chroot / true; echo \"chroot $?\"
         nsenter -t 1 -m true; echo \"nsenter $?\"; exit 0";
     let inside = fixture.contained(&format!("{ONLY_INSIDE}{script}"));
-    for tool in [
-        "user", "mount", "umount", "bind", "proc", "chroot", "nsenter",
-    ] {
-        let succeeded = inside
-            .stdout
-            .lines()
-            .any(|line| line == format!("{tool} 0"));
+    for tool in ["user", "mount", "umount", "bind", "proc", "chroot", "nsenter"] {
+        let succeeded = inside.stdout.lines().any(|line| line == format!("{tool} 0"));
         assert!(!succeeded, "{tool}: {inside:?}");
-        assert!(
-            inside.stdout.contains(&format!("{tool} ")),
-            "{tool}: {inside:?}"
-        );
+        assert!(inside.stdout.contains(&format!("{tool} ")), "{tool}: {inside:?}");
     }
     let outside = fixture.unprotected("unshare -Ur true; echo \"user $?\"");
-    assert!(
-        outside.stdout.contains("user 0"),
-        "control group: {outside:?}"
-    );
+    assert!(outside.stdout.contains("user 0"), "control group: {outside:?}");
 }
 
 /// S31, FS1: what of /proc and /sys steers the machine can be neither written nor read.
@@ -304,26 +259,15 @@ fn s31_fs1_the_machine_cannot_be_steered() {
         "/proc/1/oom_score_adj",
         "/sys/power/state",
     ];
-    let read = [
-        "/proc/kcore",
-        "/proc/keys",
-        "/proc/timer_list",
-        "/proc/kmsg",
-        "/dev/mem",
-        "/dev/kmsg",
-    ];
-    let mut attempts: Vec<String> = written
-        .iter()
-        .map(|path| format!("write {path}\topen-write\t{path}"))
-        .collect();
+    let read =
+        ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/kmsg", "/dev/mem", "/dev/kmsg"];
+    let mut attempts: Vec<String> =
+        written.iter().map(|path| format!("write {path}\topen-write\t{path}")).collect();
     attempts.extend(read.iter().map(|path| format!("read {path}\tread\t{path}")));
     let inside = fixture.job().batch(&attempts);
     assert_eq!(inside.answers().len(), attempts.len(), "{inside:?}");
     for (id, answer) in inside.answers() {
-        assert!(
-            ["EACCES", "EPERM", "EROFS", "ENOENT"].contains(&answer),
-            "{id}: {answer}"
-        );
+        assert!(["EACCES", "EPERM", "EROFS", "ENOENT"].contains(&answer), "{id}: {answer}");
     }
 }
 
@@ -332,26 +276,19 @@ fn s31_fs1_the_machine_cannot_be_steered() {
 fn p24_nested_and_twice() {
     let fixture = Fixture::new();
     let binary = fixture.binary().to_str().unwrap().to_owned();
-    let nested = fixture.job().flags(["--ro", &binary]).sh(&format!(
-        "'{binary}' run -- sh -c 'echo inner ran'; echo \"code $?\""
-    ));
+    let nested = fixture
+        .job()
+        .flags(["--ro", &binary])
+        .sh(&format!("'{binary}' run -- sh -c 'echo inner ran'; echo \"code $?\""));
     if !nested.stdout.contains("inner ran") {
         assert!(nested.stdout.contains("code 125"), "{nested:?}");
-        assert!(
-            nested.stderr.contains("namespace"),
-            "the missing layer is not named: {nested:?}"
-        );
+        assert!(nested.stderr.contains("namespace"), "the missing layer is not named: {nested:?}");
     }
-    let mut first = fixture
-        .job()
-        .start_sh("echo up; sleep 0.5; echo one > a; cat b; exit 4");
+    let mut first = fixture.job().start_sh("echo up; sleep 0.5; echo one > a; cat b; exit 4");
     first.wait_for("up");
     let second = fixture.contained("echo two > b; cat a; exit 5");
     assert_eq!(second.code, 5, "{second:?}");
     let first = first.wait();
     assert_eq!(first.code, 4, "{first:?}");
-    assert!(
-        !first.stdout.contains("two"),
-        "two runs share a layer: {first:?}"
-    );
+    assert!(!first.stdout.contains("two"), "two runs share a layer: {first:?}");
 }

@@ -1,11 +1,7 @@
 //! Taking all there is: P16, with FH4. The host stays up, and the ledger names the limit that was hit.
 //!
 //! Every run here has limits of its own by `--limit`; without them none of these is ever started.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::sync::Arc;
@@ -24,10 +20,7 @@ struct Ticker {
 
 impl Ticker {
     fn start() -> Self {
-        let (over, ticks) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
+        let (over, ticks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (seen, count) = (Arc::clone(&over), Arc::clone(&ticks));
         let thread = std::thread::spawn(move || {
             while !seen.load(Ordering::Relaxed) {
@@ -40,25 +33,14 @@ impl Ticker {
                 std::thread::sleep(Duration::from_millis(10));
             }
         });
-        Self {
-            over,
-            ticks,
-            thread: Some(thread),
-        }
+        Self { over, ticks, thread: Some(thread) }
     }
 
     /// Stops it; panics if the host did not answer while it ran.
     fn stop(mut self) {
         self.over.store(true, Ordering::Relaxed);
-        self.thread
-            .take()
-            .unwrap()
-            .join()
-            .expect("the host answers during the attack");
-        assert!(
-            self.ticks.load(Ordering::Relaxed) > 0,
-            "the timer never ticked"
-        );
+        self.thread.take().unwrap().join().expect("the host answers during the attack");
+        assert!(self.ticks.load(Ordering::Relaxed) > 0, "the timer never ticked");
     }
 }
 
@@ -78,10 +60,7 @@ fn assert_named(fixture: &Fixture, outcome: &Outcome, name: &str) {
         "the ledger does not name `{name}`: {:#?}",
         ledger.events("limit")
     );
-    assert!(
-        outcome.stderr.contains(name),
-        "the end does not name `{name}`: {outcome:?}"
-    );
+    assert!(outcome.stderr.contains(name), "the end does not name `{name}`: {outcome:?}");
 }
 
 /// The control group of the programs: with a high limit each does what it is asked for.
@@ -92,10 +71,7 @@ fn p16_control_group_small_doses_pass() {
     assert_eq!(job.attack(&["memory", "32", "0"]).answer("memory"), "DONE");
     assert_eq!(job.attack(&["open-files", "50"]).answer("open"), "DONE");
     assert_eq!(job.attack(&["fill", "big", "4"]).answer("fill"), "DONE");
-    assert_eq!(
-        job.attack(&["fill", "/tmp/big", "4"]).answer("fill"),
-        "DONE"
-    );
+    assert_eq!(job.attack(&["fill", "/tmp/big", "4"]).answer("fill"), "DONE");
     assert!(fixture.ledger().events("limit").is_empty());
 }
 
@@ -115,9 +91,7 @@ fn p16_a_fork_bomb_meets_its_limit() {
 #[test]
 fn p16_a_bomb_that_starts_anew_ends_with_the_run() {
     let fixture = Fixture::new();
-    let job = fixture
-        .job()
-        .flags(["--limit", "processes=48", "--limit", "wall=2s"]);
+    let job = fixture.job().flags(["--limit", "processes=48", "--limit", "wall=2s"]);
     // The bounded bomb first: without the limit the other one would take the host.
     let bounded = job.attack(&["fork-bomb"]);
     assert!(number(&bounded, "processes") <= 48, "{bounded:?}");
@@ -138,19 +112,12 @@ fn p16_memory_meets_its_limit() {
     ticker.stop();
     assert!(!outcome.stdout.contains("memory\tDONE"), "{outcome:?}");
     assert_ne!(outcome.code, 0, "{outcome:?}");
-    let took: Vec<u64> = outcome
-        .stdout
-        .lines()
-        .filter_map(|l| l.strip_prefix("took ")?.parse().ok())
-        .collect();
+    let took: Vec<u64> =
+        outcome.stdout.lines().filter_map(|l| l.strip_prefix("took ")?.parse().ok()).collect();
     // Where the kernel counts, the limit is exact; who only watches ends the run a moment later.
     let released = fixture.ledger().the("released")["controls"].clone();
-    let control = released
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|c| c["name"] == "limit.memory")
-        .unwrap();
+    let control =
+        released.as_array().unwrap().iter().find(|c| c["name"] == "limit.memory").unwrap();
     if control["strength"] == "enforced" {
         assert!(took.last().copied().unwrap_or(0) <= 64, "{took:?}");
     } else {
@@ -225,8 +192,7 @@ fn p16_open_files_meet_their_limit() {
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|text| text.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0)
+    line.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// P16: a flood of output arrives whole, and the supervisor's memory stays flat.
@@ -246,14 +212,7 @@ fn p16_a_flood_of_output_is_bounded() {
     let outcome = live.wait();
     assert_eq!(outcome.code, 0);
     assert_eq!(outcome.stdout.lines().count(), LINES);
-    assert!(
-        outcome
-            .stdout
-            .lines()
-            .last()
-            .unwrap()
-            .starts_with("flood 199999 ")
-    );
+    assert!(outcome.stdout.lines().last().unwrap().starts_with("flood 199999 "));
     assert!(most > 0 && most < FLAT, "{most} KiB");
 }
 
@@ -268,11 +227,7 @@ fn p16_a_flood_of_lookups_does_not_flood_the_ledger() {
     let ledger = fixture.ledger();
     let lookups = ledger.events("dns");
     assert!(!lookups.is_empty(), "no look-up was recorded");
-    assert!(
-        lookups.len() < 100,
-        "{} records for one name",
-        lookups.len()
-    );
+    assert!(lookups.len() < 100, "{} records for one name", lookups.len());
 }
 
 /// P16: time limits end the run, and say which.
@@ -294,19 +249,12 @@ fn p16_time_limits_end_the_run() {
 #[test]
 fn fh4_how_far_each_limit_holds_is_recorded() {
     let fixture = Fixture::new();
-    let job = fixture
-        .job()
-        .flags(["--limit", "memory=512M", "--limit", "processes=100"]);
+    let job = fixture.job().flags(["--limit", "memory=512M", "--limit", "processes=100"]);
     assert_eq!(job.sh("exit 0").code, 0);
     let ledger = fixture.ledger();
-    let controls = ledger.the("released")["controls"]
-        .as_array()
-        .unwrap()
-        .clone();
+    let controls = ledger.the("released")["controls"].as_array().unwrap().clone();
     for name in ["memory", "processes"] {
-        let control = controls
-            .iter()
-            .find(|c| c["name"].as_str().unwrap().contains(name));
+        let control = controls.iter().find(|c| c["name"].as_str().unwrap().contains(name));
         let control = control.unwrap_or_else(|| panic!("no control for {name}: {controls:#?}"));
         let strength = control["strength"].as_str().unwrap();
         assert!(["enforced", "watched"].contains(&strength), "{control}");

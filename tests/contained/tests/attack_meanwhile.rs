@@ -2,11 +2,7 @@
 //!
 //! A mount that holds or hides a name goes away in every namespace when the name is replaced or
 //! removed outside (rename(2), unlink(2) since Linux 3.18); editors and git save just so.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -36,10 +32,7 @@ fn go(project: &Path, live: &mut Live) {
     fs::write(project.join("go"), "").unwrap();
     let begun = Instant::now();
     while live.runs() && !live.stdout().contains("over") {
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "the script does not end"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(20), "the script does not end");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -66,23 +59,14 @@ fn f10_f15_a_protected_file_that_is_replaced_outside_is_still_held() {
     let mut live = direct(&fixture).start_sh(&waiting(script));
     live.wait_for("ready");
     let config = fs::read_to_string(project.join(".git/config")).unwrap();
-    replace(
-        &project.join(".git/config"),
-        &format!("{config}[user]\n\tname = Me\n"),
-    );
+    replace(&project.join(".git/config"), &format!("{config}[user]\n\tname = Me\n"));
     replace(&project.join(".envrc"), "# mine, again\n");
     go(&project, &mut live);
     let outcome = live.wait();
     for place in [".git/config", ".envrc"] {
         let text = fs::read_to_string(project.join(place)).unwrap();
-        assert!(
-            !text.contains("PLANTED"),
-            "{place} was changed: {text}; {outcome:?}"
-        );
-        assert!(
-            text.contains("Me") || text.contains("again"),
-            "{place} lost the host's change"
-        );
+        assert!(!text.contains("PLANTED"), "{place} was changed: {text}; {outcome:?}");
+        assert!(text.contains("Me") || text.contains("again"), "{place} lost the host's change");
     }
 }
 
@@ -99,10 +83,7 @@ fn f10_a_protected_directory_that_is_replaced_outside_is_still_held() {
     go(&project, &mut live);
     let outcome = live.wait();
     let hooks: Vec<_> = fs::read_dir(project.join(".git/hooks")).unwrap().collect();
-    assert!(
-        hooks.is_empty(),
-        "hooks were planted: {hooks:?}; {outcome:?}"
-    );
+    assert!(hooks.is_empty(), "hooks were planted: {hooks:?}; {outcome:?}");
 }
 
 /// F11, FS3: a held name that was missing is still held when another run in the same project ends.
@@ -117,10 +98,7 @@ fn f11_another_runs_end_does_not_open_missing_names() {
     let mut second = direct(&fixture).start_sh("echo second-ran");
     second.shares_its_project();
     let second = second.wait();
-    assert!(
-        second.stdout.contains("second-ran") || second.code == 125,
-        "{second:?}"
-    );
+    assert!(second.stdout.contains("second-ran") || second.code == 125, "{second:?}");
     go(&project, &mut first);
     let outcome = first.wait();
     for name in [".envrc", ".mcp.json", ".bashrc", ".vscode", ".claude"] {
@@ -149,10 +127,7 @@ fn f11_a_placeholder_that_is_removed_outside_opens_nothing() {
     }
     // What the host itself made there would be the host's to keep; here nothing was.
     for name in [".envrc", ".mcp.json", ".vscode"] {
-        assert!(
-            project.join(name).symlink_metadata().is_err(),
-            "{name} was left"
-        );
+        assert!(project.join(name).symlink_metadata().is_err(), "{name} was left");
     }
 }
 
@@ -162,9 +137,7 @@ fn f11_what_the_host_makes_meanwhile_is_kept() {
     let fixture = Fixture::new();
     let project = fixture.project();
     // Told apart from a leak of placeholders by its content.
-    let mut live = direct(&fixture)
-        .flags(["--unprotect", ".idea"])
-        .start_sh(&waiting("true"));
+    let mut live = direct(&fixture).flags(["--unprotect", ".idea"]).start_sh(&waiting("true"));
     live.wait_for("ready");
     replace(&project.join(".envrc"), "# the person's own\n");
     fs::create_dir_all(project.join(".vscode")).unwrap();
@@ -173,10 +146,7 @@ fn f11_what_the_host_makes_meanwhile_is_kept() {
     let _ = live.wait();
     let kept = fs::read_to_string(project.join(".envrc")).unwrap_or_default();
     assert_eq!(kept, "# the person's own\n");
-    assert!(
-        project.join(".vscode/settings.json").exists(),
-        "the person's own file was removed"
-    );
+    assert!(project.join(".vscode/settings.json").exists(), "the person's own file was removed");
 }
 
 /// F04: a hidden file that the host replaces meanwhile is still hidden.
@@ -220,10 +190,7 @@ fn f26_f28_a_swap_during_the_start_opens_nothing() {
             }
         });
         let job = fixture.job().flags(["--ro", granted.to_str().unwrap()]);
-        let script = format!(
-            "cat '{}/id_rsa' \"$HOME/.ssh/id_rsa\"; exit 0",
-            granted.display()
-        );
+        let script = format!("cat '{}/id_rsa' \"$HOME/.ssh/id_rsa\"; exit 0", granted.display());
         let mut started = 0;
         let outcomes: Vec<_> = (0..STARTS).map(|_| job.sh(&script)).collect();
         over.store(true, Ordering::Relaxed);
@@ -232,10 +199,7 @@ fn f26_f28_a_swap_during_the_start_opens_nothing() {
             assert!(!outcome.text().contains("CANARY-ssh"), "{outcome:?}");
             assert!([0, 125].contains(&outcome.code), "{outcome:?}");
         }
-        assert!(
-            started > 0,
-            "no start ever saw the granted directory: the swap proves nothing"
-        );
+        assert!(started > 0, "no start ever saw the granted directory: the swap proves nothing");
     });
 }
 
@@ -258,10 +222,7 @@ fn fh8_cleaning_up_leaves_live_runs_alone() {
     }
     let listed = fixture.ringfence(&["ps"]).stdout;
     for run in &mut live {
-        assert!(
-            run.runs(),
-            "a live run was ended by another's clean-up: {listed}"
-        );
+        assert!(run.runs(), "a live run was ended by another's clean-up: {listed}");
     }
     // Names that are held for the live ones are held still.
     let planted = "echo PLANTED > .envrc && echo opened; exit 0";
@@ -274,10 +235,7 @@ fn fh8_cleaning_up_leaves_live_runs_alone() {
         assert_eq!(outcome.code, 7, "{outcome:?}");
         assert!(outcome.stdout.contains("a project"), "{outcome:?}");
     }
-    for row in PROTECTED
-        .iter()
-        .filter(|row| !row.path.starts_with(".git/"))
-    {
+    for row in PROTECTED.iter().filter(|row| !row.path.starts_with(".git/")) {
         let there = fixture.project().join(row.path).symlink_metadata().is_ok();
         assert!(!there, "{} was left when all were over", row.path);
     }

@@ -1,9 +1,5 @@
 //! Attacks on the host's processes and on another sandbox: P03, P05, P21, with FS9, LM1.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::process::Stdio;
 
@@ -18,23 +14,16 @@ fn name(what: &str) -> String {
 fn port(offer: &Live) -> String {
     let text = offer.stdout();
     let line = text.lines().find_map(|line| line.strip_prefix("offered\t"));
-    line.unwrap_or_else(|| panic!("no port in {text:?}"))
-        .to_owned()
+    line.unwrap_or_else(|| panic!("no port in {text:?}")).to_owned()
 }
 
 fn assert_nothing_found(seek: &Outcome) {
-    assert!(
-        ["ECONNREFUSED", "EPERM"].contains(&seek.answer("abstract-socket")),
-        "{seek:?}"
-    );
+    assert!(["ECONNREFUSED", "EPERM"].contains(&seek.answer("abstract-socket")), "{seek:?}");
     assert_eq!(seek.answer("tcp-port"), "ECONNREFUSED", "{seek:?}");
     assert_eq!(seek.answer("sysv-memory"), "ENOENT", "{seek:?}");
     assert_eq!(seek.answer("sysv-queue"), "ENOENT", "{seek:?}");
     assert_eq!(seek.answer("posix-memory"), "ENOENT", "{seek:?}");
-    assert!(
-        ["ENOENT", "EACCES"].contains(&seek.answer("posix-queue")),
-        "{seek:?}"
-    );
+    assert!(["ENOENT", "EACCES"].contains(&seek.answer("posix-queue")), "{seek:?}");
 }
 
 /// P03, P05, FS9: a process of the host is neither seen, signalled, traced nor read.
@@ -53,21 +42,11 @@ fn p03_p05_fs9_host_processes_are_out_of_reach() {
     let inside = job.attack(&["trace", &pid]);
     decoy.kill().unwrap();
     decoy.wait().unwrap();
-    for id in [
-        "kill-0",
-        "ptrace-seize",
-        "proc-environ",
-        "proc-mem",
-        "proc-cwd",
-        "pidfd-getfd",
-    ] {
+    for id in ["kill-0", "ptrace-seize", "proc-environ", "proc-mem", "proc-cwd", "pidfd-getfd"] {
         assert_eq!(outside.answer(id), "DONE", "control group: {id}");
     }
     for (id, answer) in inside.answers() {
-        assert!(
-            ["ESRCH", "ENOENT", "EPERM"].contains(&answer),
-            "{id}: {answer}"
-        );
+        assert!(["ESRCH", "ENOENT", "EPERM"].contains(&answer), "{id}: {answer}");
     }
     assert_eq!(inside.answer("kill-0"), "ESRCH");
     assert_eq!(inside.answer("ptrace-seize"), "EPERM");
@@ -83,10 +62,7 @@ fn p03_fs9_only_own_processes_exist() {
     let outside = fixture.job().unprotected_attack(&["signal-all"]);
     let inside = fixture.job().attack(&["signal-all"]);
     assert!(count(&outside, "listed") > 10, "control group: {outside:?}");
-    assert!(
-        count(&outside, "signalable") >= 1,
-        "control group: {outside:?}"
-    );
+    assert!(count(&outside, "signalable") >= 1, "control group: {outside:?}");
     // Init and the attacking program itself.
     assert_eq!(count(&inside, "listed"), 2, "{inside:?}");
     assert!(count(&inside, "signalable") <= 1, "{inside:?}");
@@ -94,25 +70,13 @@ fn p03_fs9_only_own_processes_exist() {
     for id in ["ptrace-seize", "vm-read", "pidfd-getfd"] {
         assert_eq!(first.answer(id), "EPERM", "{first:?}");
     }
-    for id in [
-        "proc-environ",
-        "proc-mem",
-        "proc-cwd",
-        "proc-root",
-        "proc-fd/0",
-    ] {
-        assert!(
-            ["EACCES", "EPERM"].contains(&first.answer(id)),
-            "{id}: {first:?}"
-        );
+    for id in ["proc-environ", "proc-mem", "proc-cwd", "proc-root", "proc-fd/0"] {
+        assert!(["EACCES", "EPERM"].contains(&first.answer(id)), "{id}: {first:?}");
     }
     // Killing the first process from inside is ignored by the kernel; the run goes on.
     let killing = format!("{ONLY_INSIDE}kill -KILL 1; kill -TERM 1; kill -KILL -1; echo still");
     let killing = fixture.contained(&killing);
-    assert!(
-        killing.stdout.contains("still") || killing.code == 137,
-        "{killing:?}"
-    );
+    assert!(killing.stdout.contains("still") || killing.code == 137, "{killing:?}");
 }
 
 /// P21: what the host shares by name is not there.
@@ -129,16 +93,9 @@ fn p21_shared_objects_of_the_host_are_not_there() {
     let mut lines = std::io::BufReader::new(offer.stdout.take().unwrap());
     let mut text = String::new();
     while !text.contains("made\t") {
-        assert_ne!(
-            std::io::BufRead::read_line(&mut lines, &mut text).unwrap(),
-            0,
-            "{text}"
-        );
+        assert_ne!(std::io::BufRead::read_line(&mut lines, &mut text).unwrap(), 0, "{text}");
     }
-    let port = text
-        .lines()
-        .find_map(|line| line.strip_prefix("offered\t"))
-        .unwrap();
+    let port = text.lines().find_map(|line| line.strip_prefix("offered\t")).unwrap();
     let sought = format!("{name}:{port}");
     let outside = job.unprotected_attack(&["seek", &sought]);
     let inside = job.attack(&["seek", &sought]);
@@ -161,17 +118,12 @@ fn fs9_lm1_two_sandboxes_do_not_find_each_other() {
     let script = "\"$0\" \"$@\" < hold & wait; exit 0";
     std::fs::write(fixture.project().join("dummy"), "").unwrap();
     let hold = format!("mkfifo hold; exec 9<>hold; {script}");
-    let words = ["sh".into(), "-c".into(), hold.into()]
-        .into_iter()
-        .chain(argv);
+    let words = ["sh".into(), "-c".into(), hold.into()].into_iter().chain(argv);
     let mut first = job.start(words);
     first.wait_for("made\t");
     // POSIX queues may be out of reach altogether.
     let made = first.stdout();
-    assert!(
-        made.contains("made\t4") || made.contains("made\t3"),
-        "control group: {made}"
-    );
+    assert!(made.contains("made\t4") || made.contains("made\t3"), "control group: {made}");
     let sought = format!("{name}:{}", port(&first));
     assert_nothing_found(&job.attack(&["seek", &sought]));
     // The control group: inside the same sandbox they are found.
@@ -182,13 +134,7 @@ fn fs9_lm1_two_sandboxes_do_not_find_each_other() {
          p=$(sed -n 's/^offered\\t//p' out); \"$TOOLS/ringfence-attack\" seek {name}:$p; kill %1 2>/dev/null; exit 0"
     );
     let same = fixture.contained(&script);
-    for id in [
-        "abstract-socket",
-        "tcp-port",
-        "sysv-memory",
-        "sysv-queue",
-        "posix-memory",
-    ] {
+    for id in ["abstract-socket", "tcp-port", "sysv-memory", "sysv-queue", "posix-memory"] {
         assert_eq!(same.answer(id), "DONE", "control group: {same:?}");
     }
 }
@@ -200,10 +146,7 @@ fn fs9_two_sandboxes_cannot_touch_each_others_processes() {
     let mut first = fixture.job().start_sh("echo up; sleep 30");
     first.wait_for("up");
     let family = descends_from_us(first.pid().cast_signed());
-    assert!(
-        family.len() >= 2,
-        "the first sandbox has no processes: {family:?}"
-    );
+    assert!(family.len() >= 2, "the first sandbox has no processes: {family:?}");
     for pid in family {
         let outcome = fixture.job().attack(&["trace", &pid.to_string()]);
         for (id, answer) in outcome.answers() {

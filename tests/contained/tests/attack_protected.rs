@@ -2,11 +2,7 @@
 //! F10, F11, S07, S08, S28.
 //!
 //! The paths are the product's own list, so that a new row is attacked from its first day.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,11 +25,7 @@ fn make(project: &Path, row: &Protected) {
     } else if place.symlink_metadata().is_err() {
         fs::create_dir_all(place.parent().unwrap()).unwrap();
         // A definition has to be one, so that the run starts.
-        let text = if row.path == "ringfence.toml" {
-            "version = 1\n"
-        } else {
-            "# ORIGINAL\n"
-        };
+        let text = if row.path == "ringfence.toml" { "version = 1\n" } else { "# ORIGINAL\n" };
         fs::write(place, text).unwrap();
     }
 }
@@ -60,20 +52,12 @@ fn record(place: &Path, name: &str, all: &mut BTreeMap<String, String>) {
     let Ok(metadata) = place.symlink_metadata() else {
         return;
     };
-    let content = if metadata.is_file() {
-        fs::read(place).unwrap()
-    } else {
-        Vec::new()
-    };
+    let content = if metadata.is_file() { fs::read(place).unwrap() } else { Vec::new() };
     let text = format!(
         "ino {} mode {:o} links {} {:?}",
         metadata.ino(),
         metadata.mode(),
-        if metadata.is_dir() {
-            0
-        } else {
-            metadata.nlink()
-        },
+        if metadata.is_dir() { 0 } else { metadata.nlink() },
         String::from_utf8_lossy(&content)
     );
     all.insert(name.to_owned(), text);
@@ -94,10 +78,7 @@ fn kind(row: &Protected) -> &'static str {
 fn attempts(project: &Path, exists: bool) -> Vec<String> {
     let mut all = Vec::new();
     for row in PROTECTED {
-        for operation in Operation::ALL
-            .into_iter()
-            .filter(|o| o.applies(exists, row.directory))
-        {
+        for operation in Operation::ALL.into_iter().filter(|o| o.applies(exists, row.directory)) {
             all.push(format!(
                 "{} {}\tprotected\t{}\t{}\t{}\t{}",
                 operation.name(),
@@ -116,19 +97,12 @@ fn attack(exists: bool) {
     let fixture = Fixture::new();
     let project = fixture.project();
     for row in PROTECTED {
-        if exists {
-            make(&project, row)
-        } else {
-            unmake(&project, row)
-        }
+        if exists { make(&project, row) } else { unmake(&project, row) }
     }
     let before = snapshot(&project);
     assert_eq!(before.is_empty(), !exists);
     let attempts = attempts(&project, exists);
-    let inside = fixture
-        .job()
-        .flags(["--workspace", "direct"])
-        .batch(&attempts);
+    let inside = fixture.job().flags(["--workspace", "direct"]).batch(&attempts);
     assert_eq!(inside.code, 0, "{inside:?}");
     assert_eq!(inside.answers().len(), attempts.len(), "{inside:?}");
     let mut open = Vec::new();
@@ -140,11 +114,7 @@ fn attack(exists: bool) {
         }
     }
     assert!(open.is_empty(), "not refused:\n{}", open.join("\n"));
-    assert_eq!(
-        snapshot(&project),
-        before,
-        "the host's protected paths changed"
-    );
+    assert_eq!(snapshot(&project), before, "the host's protected paths changed");
 }
 
 /// FS3, F10, S07: nothing that exists can be changed, replaced, moved or linked.
@@ -166,9 +136,7 @@ fn fs3_control_group_every_operation_works_outside() {
     let mut number = 0;
     for exists in [true, false] {
         for row in PROTECTED {
-            for operation in Operation::ALL
-                .into_iter()
-                .filter(|o| o.applies(exists, row.directory))
+            for operation in Operation::ALL.into_iter().filter(|o| o.applies(exists, row.directory))
             {
                 number += 1;
                 let project = directory.path().join(number.to_string());
@@ -180,13 +148,7 @@ fn fs3_control_group_every_operation_works_outside() {
                 let before = snapshot(&project);
                 perform(operation, &project, row.path, row.directory)
                     .unwrap_or_else(|error| panic!("{} {}: {error}", operation.name(), row.path));
-                assert_ne!(
-                    snapshot(&project),
-                    before,
-                    "{} {}",
-                    operation.name(),
-                    row.path
-                );
+                assert_ne!(snapshot(&project), before, "{} {}", operation.name(), row.path);
             }
         }
     }
@@ -206,17 +168,10 @@ fn fs3_another_case_does_not_reach_a_protected_path() {
         .iter()
         .map(|row| {
             let upper = other_case(row.path);
-            format!(
-                "{upper}\tprotected\tcreate\t{}\t{upper}\t{}",
-                project.display(),
-                kind(row)
-            )
+            format!("{upper}\tprotected\tcreate\t{}\t{upper}\t{}", project.display(), kind(row))
         })
         .collect();
-    let inside = fixture
-        .job()
-        .flags(["--workspace", "direct"])
-        .batch(&attempts);
+    let inside = fixture.job().flags(["--workspace", "direct"]).batch(&attempts);
     assert_eq!(inside.answers().len(), attempts.len(), "{inside:?}");
     assert_eq!(snapshot(&project), before);
 }
@@ -246,21 +201,12 @@ fn fs3_control_group_other_paths_can_be_changed() {
     let attempts: Vec<String> = Operation::ALL
         .into_iter()
         .filter(|operation| operation.applies(true, false))
-        .map(|o| {
-            format!(
-                "{0}\tprotected\t{0}\t{1}\tplain-{0}\tfile",
-                o.name(),
-                project.display()
-            )
-        })
+        .map(|o| format!("{0}\tprotected\t{0}\t{1}\tplain-{0}\tfile", o.name(), project.display()))
         .collect();
     for operation in Operation::ALL {
         fs::write(project.join(format!("plain-{}", operation.name())), "plain").unwrap();
     }
-    let inside = fixture
-        .job()
-        .flags(["--workspace", "direct"])
-        .batch(&attempts);
+    let inside = fixture.job().flags(["--workspace", "direct"]).batch(&attempts);
     for (id, answer) in inside.answers() {
         assert_eq!(answer, "DONE", "{id}");
     }
@@ -273,9 +219,7 @@ fn fs3_control_group_other_paths_can_be_changed() {
 fn s28_unprotect_opens_one_path_only() {
     let fixture = Fixture::new();
     let script = "echo one > .envrc; echo $?; echo two > .mcp.json; echo $?; exit 0";
-    let job = fixture
-        .job()
-        .flags(["--workspace", "direct", "--unprotect", ".envrc"]);
+    let job = fixture.job().flags(["--workspace", "direct", "--unprotect", ".envrc"]);
     let inside = job.sh(script);
     let codes: Vec<&str> = inside.stdout.lines().collect();
     assert_eq!(codes[0], "0", "{inside:?}");
@@ -298,9 +242,5 @@ fn fs3_f13_a_writable_grant_protects_the_same_names() {
     let granted = sibling.to_str().unwrap();
     let inside = fixture.job().flags(["--rw", granted]).batch(&attempts);
     assert_eq!(inside.answers().len(), attempts.len(), "{inside:?}");
-    assert_eq!(
-        snapshot(&sibling),
-        before,
-        "protected paths of the grant changed"
-    );
+    assert_eq!(snapshot(&sibling), before, "protected paths of the grant changed");
 }

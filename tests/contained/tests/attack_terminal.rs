@@ -1,11 +1,7 @@
 //! Attacks on the terminal of the person outside: P14, P15.
 //!
 //! The terminal is a pseudo-terminal of the test's own.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -33,11 +29,7 @@ fn terminal() -> (File, File) {
         openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap();
-    let slave = File::options()
-        .read(true)
-        .write(true)
-        .open(name.to_str().unwrap())
-        .unwrap();
+    let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
     (master.into(), slave)
 }
 
@@ -45,18 +37,10 @@ fn terminal() -> (File, File) {
 fn on_terminal(fixture: &Fixture, words: Vec<OsString>) -> Shown {
     let (mut master, slave) = terminal();
     let job = fixture.job();
-    let argv = ["setsid", "--ctty", "--wait"]
-        .map(OsString::from)
-        .into_iter()
-        .chain(words);
+    let argv = ["setsid", "--ctty", "--wait"].map(OsString::from).into_iter().chain(words);
     let mut command = job.plain_command(argv);
     let side = || Stdio::from(slave.try_clone().unwrap());
-    let mut child = command
-        .stdin(side())
-        .stdout(side())
-        .stderr(side())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
     drop(command);
     drop(slave);
     let shown = Arc::new(Mutex::new(Vec::new()));
@@ -76,10 +60,7 @@ fn on_terminal(fixture: &Fixture, words: Vec<OsString>) -> Shown {
         if begun.elapsed() > PATIENCE {
             child.kill().unwrap();
             child.wait().unwrap();
-            panic!(
-                "still running: {}",
-                String::from_utf8_lossy(&shown.lock().unwrap())
-            );
+            panic!("still running: {}", String::from_utf8_lossy(&shown.lock().unwrap()));
         }
         std::thread::sleep(Duration::from_millis(5));
     };
@@ -92,14 +73,9 @@ fn on_terminal(fixture: &Fixture, words: Vec<OsString>) -> Shown {
 }
 
 fn answer<'a>(shown: &'a Shown, id: &str) -> &'a str {
-    let find = |line: &'a str| {
-        line.trim_end()
-            .split_once('\t')
-            .filter(|(name, _)| *name == id)
-    };
+    let find = |line: &'a str| line.trim_end().split_once('\t').filter(|(name, _)| *name == id);
     let line = shown.text.lines().find_map(find);
-    line.unwrap_or_else(|| panic!("no `{id}` in {:?}", shown.text))
-        .1
+    line.unwrap_or_else(|| panic!("no `{id}` in {:?}", shown.text)).1
 }
 
 /// P14: nothing can be typed into, or changed about, a terminal from inside.
@@ -109,12 +85,7 @@ fn p14_nothing_is_typed_for_the_person() {
     let job = fixture.job();
     let outside = on_terminal(&fixture, job.attack_argv(&["terminal"]));
     assert_eq!(answer(&outside, "open-tty"), "DONE", "control group");
-    assert_ne!(
-        answer(&outside, "TIOCSETD"),
-        "EPERM",
-        "control group: {:?}",
-        outside.text
-    );
+    assert_ne!(answer(&outside, "TIOCSETD"), "EPERM", "control group: {:?}", outside.text);
     let inside = on_terminal(&fixture, job.words(job.attack_argv(&["terminal"])));
     assert_eq!(answer(&inside, "open-tty"), "DONE", "{:?}", inside.text);
     for command in ["TIOCSTI", "TIOCLINUX", "TIOCSETD", "TIOCCONS"] {
@@ -129,19 +100,12 @@ fn p14_nothing_is_typed_for_the_person() {
 fn p14_the_terminal_inside_is_its_own() {
     let fixture = Fixture::new();
     let job = fixture.job();
-    let words = job.words([
-        "sh",
-        "-c",
-        "tty; ls -1 /dev/pts; stty -echo; stty raw; echo end",
-    ]);
+    let words = job.words(["sh", "-c", "tty; ls -1 /dev/pts; stty -echo; stty raw; echo end"]);
     let inside = on_terminal(&fixture, words);
     assert!(inside.text.contains("/dev/pts/0"), "{:?}", inside.text);
     let names: Vec<&str> = inside.text.lines().map(str::trim).collect();
     assert!(names.contains(&"ptmx"), "{:?}", inside.text);
-    let numbers = names
-        .iter()
-        .filter(|name| name.parse::<u32>().is_ok())
-        .count();
+    let numbers = names.iter().filter(|name| name.parse::<u32>().is_ok()).count();
     assert_eq!(numbers, 1, "{:?}", inside.text);
 }
 
@@ -151,38 +115,19 @@ fn p15_dangerous_sequences_are_filtered() {
     let fixture = Fixture::new();
     let sequences = [
         ("OSC 52, clipboard", "\\033]52;c;RVZJTA==\\007", "\u{1b}]52"),
-        (
-            "OSC 52 with ST",
-            "\\033]52;c;RVZJTA==\\033\\\\",
-            "\u{1b}]52",
-        ),
+        ("OSC 52 with ST", "\\033]52;c;RVZJTA==\\033\\\\", "\u{1b}]52"),
         ("DECRQSS, answer back", "\\033P$q\"p\\033\\\\", "\u{1b}P$q"),
         ("title report", "\\033[21t", "\u{1b}[21t"),
         ("title", "\\033]0;forged\\007", "\u{1b}]0;"),
-        (
-            "OSC 8, link",
-            "\\033]8;;http://evil.test\\033\\\\text\\033]8;;\\033\\\\",
-            "\u{1b}]8;",
-        ),
+        ("OSC 8, link", "\\033]8;;http://evil.test\\033\\\\text\\033]8;;\\033\\\\", "\u{1b}]8;"),
         ("notification", "\\033]9;click here\\007", "\u{1b}]9;"),
-        (
-            "C1 form of OSC 52",
-            "\\302\\23552;c;RVZJTA==\\007",
-            "\u{9d}52",
-        ),
+        ("C1 form of OSC 52", "\\302\\23552;c;RVZJTA==\\007", "\u{9d}52"),
     ];
     for (what, printed, raw) in sequences {
         let script = format!("printf 'before{printed}after\\n'");
         let job = fixture.job();
-        let outside = on_terminal(
-            &fixture,
-            vec!["sh".into(), "-c".into(), script.clone().into()],
-        );
-        assert!(
-            outside.text.contains(raw),
-            "control group: {what}: {:?}",
-            outside.text
-        );
+        let outside = on_terminal(&fixture, vec!["sh".into(), "-c".into(), script.clone().into()]);
+        assert!(outside.text.contains(raw), "control group: {what}: {:?}", outside.text);
         let inside = on_terminal(&fixture, job.words(["sh", "-c", &script]));
         assert!(inside.text.contains("after"), "{what}: {:?}", inside.text);
         assert!(!inside.text.contains(raw), "{what}: {:?}", inside.text);

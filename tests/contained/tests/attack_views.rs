@@ -1,11 +1,7 @@
 //! Attacks on how a view is made and read: F20 to F28, F33 to F37, with controls FS4, FS6, PB4.
 //!
 //! Nothing here may touch a real secret: every target is a decoy of the fixture.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops where it fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -39,10 +35,7 @@ fn f20_set_user_id_bits_are_inert() {
         }) {
             continue;
         }
-        assert!(
-            line.contains("nosuid"),
-            "a mount honours set-user-id bits: {line}"
-        );
+        assert!(line.contains("nosuid"), "a mount honours set-user-id bits: {line}");
     }
 }
 
@@ -56,23 +49,10 @@ fn f21_f33_no_device_and_special_files_stay_in_the_layer() {
          mkfifo fifo; echo \"fifo $?\"; ln -s /etc/passwd link; echo x > plain
          perl -MSocket -e 'socket(S,AF_UNIX,SOCK_STREAM,0); bind(S,sockaddr_un(\"sock\")) or die'; ls",
     );
-    assert!(
-        inside.stdout.contains("device 1") && inside.stdout.contains("disk 1"),
-        "{inside:?}"
-    );
-    assert!(
-        inside.stderr.contains("Operation not permitted"),
-        "{inside:?}"
-    );
-    assert!(
-        inside.stdout.contains("fifo 0") && inside.stdout.contains("sock"),
-        "{inside:?}"
-    );
-    assert_eq!(
-        listing(&fixture.project()),
-        before,
-        "the host's project changed"
-    );
+    assert!(inside.stdout.contains("device 1") && inside.stdout.contains("disk 1"), "{inside:?}");
+    assert!(inside.stderr.contains("Operation not permitted"), "{inside:?}");
+    assert!(inside.stdout.contains("fifo 0") && inside.stdout.contains("sock"), "{inside:?}");
+    assert_eq!(listing(&fixture.project()), before, "the host's project changed");
 }
 
 fn listing(directory: &Path) -> Vec<(String, u64, u32)> {
@@ -81,11 +61,7 @@ fn listing(directory: &Path) -> Vec<(String, u64, u32)> {
         .map(|entry| {
             let entry = entry.unwrap();
             let metadata = entry.metadata().unwrap();
-            (
-                entry.file_name().to_string_lossy().into_owned(),
-                metadata.ino(),
-                metadata.mode(),
-            )
+            (entry.file_name().to_string_lossy().into_owned(), metadata.ino(), metadata.mode())
         })
         .collect();
     all.sort();
@@ -113,24 +89,12 @@ fn f23_proc_links_lead_to_the_same_view() {
     let fixture = Fixture::new();
     let key = fixture.home().join(".ssh/id_rsa").display().to_string();
     let mut attempts = Vec::new();
-    for way in [
-        "self/root",
-        "thread-self/root",
-        "1/root",
-        "2/root",
-        "self/cwd/../../../../../../../..",
-    ] {
+    for way in
+        ["self/root", "thread-self/root", "1/root", "2/root", "self/cwd/../../../../../../../.."]
+    {
         attempts.push(format!("{way}\tread\t/proc/{way}{key}"));
     }
-    for way in [
-        "1/cwd",
-        "1/exe",
-        "1/fd",
-        "1/environ",
-        "1/mem",
-        "1/maps",
-        "1/ns/mnt",
-    ] {
+    for way in ["1/cwd", "1/exe", "1/fd", "1/environ", "1/mem", "1/maps", "1/ns/mnt"] {
         attempts.push(format!("{way}\tread\t/proc/{way}"));
     }
     let outside = fixture.job().unprotected_batch(&attempts);
@@ -139,10 +103,7 @@ fn f23_proc_links_lead_to_the_same_view() {
     for (id, answer) in inside.answers() {
         let refused = ["ENOENT", "EACCES", "EPERM"].contains(&answer);
         // The first process's working directory is the empty root of the sandbox at most.
-        assert!(
-            refused || (id == "1/cwd" && answer == "EISDIR"),
-            "{id}: {answer}"
-        );
+        assert!(refused || (id == "1/cwd" && answer == "EISDIR"), "{id}: {answer}");
     }
     assert_eq!(inside.answers().len(), attempts.len());
 }
@@ -161,20 +122,12 @@ fn f25_no_system_call_is_forgotten() {
         let there = id == "mknodat" && answer == "EEXIST";
         assert!(there || REFUSALS.contains(&answer), "{id}: {answer}");
     }
-    assert_eq!(
-        (read_host(&victim), fs::metadata(&victim).unwrap().mode()),
-        before
-    );
-    let outside = fixture
-        .job()
-        .unprotected_attack(&["variants", victim.to_str().unwrap()]);
+    assert_eq!((read_host(&victim), fs::metadata(&victim).unwrap().mode()), before);
+    let outside = fixture.job().unprotected_attack(&["variants", victim.to_str().unwrap()]);
     for (id, answer) in outside.answers() {
         let new = ["setxattrat", "fchmodat2"].contains(&id) && answer == "ENOSYS";
         let no_attributes = id.starts_with("setxattr") && answer == "EOPNOTSUPP";
-        assert!(
-            new || no_attributes || answer == "DONE",
-            "control group: {id}: {answer}"
-        );
+        assert!(new || no_attributes || answer == "DONE", "control group: {id}: {answer}");
     }
 }
 
@@ -184,28 +137,17 @@ fn f26_a_swapped_directory_gains_nothing() {
     let fixture = Fixture::new();
     let notes = fixture.home().join("notes");
     let rounds = "5000";
-    for victim in [
-        notes.join("token.txt"),
-        fixture.project().join(".git/config"),
-    ] {
+    for victim in [notes.join("token.txt"), fixture.project().join(".git/config")] {
         let before = read_host(&victim);
-        let job = fixture
-            .job()
-            .flags(["--workspace", "direct", "--ro", notes.to_str().unwrap()]);
+        let job = fixture.job().flags(["--workspace", "direct", "--ro", notes.to_str().unwrap()]);
         let inside = job.attack(&["race", victim.to_str().unwrap(), rounds]);
         assert_eq!(inside.code, 0, "{inside:?}");
-        assert_ne!(
-            inside.answer("refused"),
-            "0",
-            "the race never met the link: {inside:?}"
-        );
+        assert_ne!(inside.answer("refused"), "0", "the race never met the link: {inside:?}");
         assert_eq!(read_host(&victim), before, "{inside:?}");
         remove_race(&fixture);
     }
     let victim = notes.join("token.txt");
-    let outside = fixture
-        .job()
-        .unprotected_attack(&["race", victim.to_str().unwrap(), rounds]);
+    let outside = fixture.job().unprotected_attack(&["race", victim.to_str().unwrap(), rounds]);
     assert_eq!(read_host(&victim), "attack", "control group: {outside:?}");
 }
 
@@ -234,16 +176,9 @@ fn f28_a_planted_link_does_not_move_a_mount() {
     );
     let named = fixture.job().flags(["--name", "kept"]);
     let planted = named.clone().directory(&first).sh(&plant);
-    assert_eq!(
-        planted.stdout.trim(),
-        outside.to_str().unwrap(),
-        "{planted:?}"
-    );
+    assert_eq!(planted.stdout.trim(), outside.to_str().unwrap(), "{planted:?}");
     let second = named.sh("pwd; cat README.md; echo WRITTEN > new");
-    assert!(
-        fs::read_dir(&outside).unwrap().next().is_none(),
-        "a mount went astray: {second:?}"
-    );
+    assert!(fs::read_dir(&outside).unwrap().next().is_none(), "a mount went astray: {second:?}");
     if second.code != 0 {
         assert_eq!(second.code, 125, "{second:?}");
     }
@@ -264,16 +199,9 @@ fn f28_f02_a_program_opens_nothing_but_itself() {
         let _ = fs::remove_file(&link);
         symlink(&tool, &link).unwrap();
         for program in [tool.to_str().unwrap(), "./run"] {
-            assert!(
-                !expose(&fixture.unprotected(program).stdout).is_empty(),
-                "control group"
-            );
+            assert!(!expose(&fixture.unprotected(program).stdout).is_empty(), "control group");
             let inside = fixture.job().argv([program]);
-            assert_eq!(
-                expose(&inside.text()),
-                Vec::<&str>::new(),
-                "{program}: {inside:?}"
-            );
+            assert_eq!(expose(&inside.text()), Vec::<&str>::new(), "{program}: {inside:?}");
         }
     }
 }
@@ -286,12 +214,9 @@ fn f34_odd_names_are_shown_escaped() {
     let outcome = fixture.job().argv(["sh", "-c", "exit 3", odd]);
     assert_eq!(outcome.code, 3, "{outcome:?}");
     let run = fixture.runs().pop().unwrap();
-    for verb in [
-        vec!["logs", &run],
-        vec!["logs", &run, "--json"],
-        vec!["ps"],
-        vec!["inspect", &run],
-    ] {
+    for verb in
+        [vec!["logs", &run], vec!["logs", &run, "--json"], vec!["ps"], vec!["inspect", &run]]
+    {
         let shown = fixture.ringfence(&verb);
         // JSON in its canonical form (RFC 8785) escapes control characters and nothing else.
         let json = verb.contains(&"--json");
@@ -313,21 +238,10 @@ fn f36_an_over_broad_workspace_is_refused() {
     for directory in [Path::new("/"), &fixture.home(), fixture.root()] {
         let outcome = fixture.job().directory(directory).sh(&script);
         assert_eq!(outcome.code, 125, "{}: {outcome:?}", directory.display());
-        assert!(
-            !outcome.stdout.contains("ran"),
-            "{}: {outcome:?}",
-            directory.display()
-        );
-        assert!(
-            outcome.stderr.contains(directory.to_str().unwrap()),
-            "{outcome:?}"
-        );
+        assert!(!outcome.stdout.contains("ran"), "{}: {outcome:?}", directory.display());
+        assert!(outcome.stderr.contains(directory.to_str().unwrap()), "{outcome:?}");
     }
-    assert_eq!(
-        fixture.contained("exit 0").code,
-        0,
-        "control group: the project itself"
-    );
+    assert_eq!(fixture.contained("exit 0").code, 0, "control group: the project itself");
 }
 
 /// F37: nothing of the product's own is in a shared temporary directory.
@@ -337,16 +251,13 @@ fn f37_no_predictable_temporary_file() {
     let shared = fixture.root().join("shared-tmp");
     fs::create_dir(&shared).unwrap();
     let entries = |place: &Path, part: &str| -> Vec<String> {
-        let names = fs::read_dir(place)
-            .unwrap()
-            .filter_map(|e| e.ok()?.file_name().into_string().ok());
+        let names =
+            fs::read_dir(place).unwrap().filter_map(|e| e.ok()?.file_name().into_string().ok());
         names.filter(|name| name.contains(part)).collect()
     };
     let run_files = entries(Path::new("/tmp"), "ringfence");
-    let mut live = fixture
-        .job()
-        .env("TMPDIR", &shared)
-        .start_sh("echo up; sleep 0.3; touch /tmp/mine");
+    let mut live =
+        fixture.job().env("TMPDIR", &shared).start_sh("echo up; sleep 0.3; touch /tmp/mine");
     live.wait_for("up");
     assert_eq!(entries(&shared, ""), Vec::<String>::new());
     assert_eq!(entries(Path::new("/tmp"), "ringfence"), run_files);

@@ -1,10 +1,7 @@
 //! Every TCP connection is captured, whatever its address, port or family, with no proxy variable
 //! set; what a rule names passes through unchanged, everything else is turned away at once.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -50,37 +47,23 @@ fn n01_nothing_is_reached_without_a_rule() {
     ]
     .iter()
     .map(|host| {
-        (
-            (*host).to_owned(),
-            format!("tcp {host} {port} {}", hex("GET / HTTP/1.0\r\n\r\n")),
-        )
+        ((*host).to_owned(), format!("tcp {host} {port} {}", hex("GET / HTTP/1.0\r\n\r\n")))
     })
     .collect();
     match own {
         Some(address) => {
             targets.push((address.to_string(), format!("tcp {address} {port} 41")));
-            targets.push((
-                "mapped".to_owned(),
-                format!("tcp ::ffff:{address} {port} 41"),
-            ));
+            targets.push(("mapped".to_owned(), format!("tcp ::ffff:{address} {port} 41")));
         }
-        None => skip(
-            "the machine's own address",
-            "it has none beside the loopback",
-        ),
+        None => skip("the machine's own address", "it has none beside the loopback"),
     }
-    let probes: Vec<_> = targets
-        .iter()
-        .map(|(label, words)| (label.as_str(), words.clone()))
-        .collect();
+    let probes: Vec<_> =
+        targets.iter().map(|(label, words)| (label.as_str(), words.clone())).collect();
     let answers = world.probe(&probes);
     for (label, _) in &probes {
         let answer = answers.get(label);
         assert!(!answer.contains(LEAK), "{label}: {answer}");
-        assert_ne!(
-            answer, "TIMEOUT",
-            "{label}: a denied client must learn it at once"
-        );
+        assert_ne!(answer, "TIMEOUT", "{label}: a denied client must learn it at once");
     }
     sink.assert_untouched("N01");
     let decisions = world.decisions();
@@ -117,28 +100,13 @@ fn n01_datagrams_do_not_leave() {
     let answers = world.probe(&probes);
     for (label, _) in &probes {
         let answer = answers.get(label);
-        let refused = [
-            "ECONNREFUSED",
-            "ENETUNREACH",
-            "EHOSTUNREACH",
-            "EPERM",
-            "EACCES",
-        ];
-        assert!(
-            refused.contains(&answer),
-            "{label} must be refused at once: {answer}"
-        );
+        let refused = ["ECONNREFUSED", "ENETUNREACH", "EHOSTUNREACH", "EPERM", "EACCES"];
+        assert!(refused.contains(&answer), "{label} must be refused at once: {answer}");
     }
     let mut bytes = [0; 64];
-    assert!(
-        socket.recv(&mut bytes).is_err(),
-        "a datagram left: {bytes:?}"
-    );
+    assert!(socket.recv(&mut bytes).is_err(), "a datagram left: {bytes:?}");
     let _ = world.unprotected(&[("loopback", format!("udp 127.0.0.1 {port}"))]);
-    assert!(
-        socket.recv(&mut bytes).is_ok(),
-        "the attack itself is broken"
-    );
+    assert!(socket.recv(&mut bytes).is_ok(), "the attack itself is broken");
 }
 
 /// N02, S33: the same for programs that ignore proxy variables, since none is needed.
@@ -154,11 +122,7 @@ fn n02_no_proxy_variable_is_set_and_none_is_needed() {
          unset http_proxy https_proxy all_proxy\n\
          curl -sS -4 http://allowed.test:{port}/; curl -sS -6 http://allowed.test:{port}/"
     ));
-    assert_eq!(
-        outcome.stdout.matches("hello from allowed").count(),
-        3,
-        "{outcome:?}"
-    );
+    assert_eq!(outcome.stdout.matches("hello from allowed").count(), 3, "{outcome:?}");
     assert!(!outcome.stdout.contains("variable "), "{outcome:?}");
     world.decisions().assert_allowed("allowed.test", port);
 }
@@ -171,25 +135,15 @@ fn capture_passes_a_server_first_protocol_through() {
     let port = server.port();
     world.policy(&[loopback(&format!("shell.test:{port}"))], &[]);
     let answers = world.probe(&[
-        (
-            "banner",
-            format!("tcp shell.test {port} {}", hex("hello there\n")),
-        ),
+        ("banner", format!("tcp shell.test {port} {}", hex("hello there\n"))),
         ("bulk", format!("bulk shell.test {port} 8")),
     ]);
     answers.assert_got("banner", "SSH-2.0-ringfence-test|hello there|");
-    assert_eq!(
-        answers.get("bulk"),
-        format!("SSH-2.0-ringfence-test {} True", 8 << 20)
-    );
+    assert_eq!(answers.get("bulk"), format!("SSH-2.0-ringfence-test {} True", 8 << 20));
     let ledger = world.fixture.ledger();
     let outcomes = ledger.events("outcome");
     let whole = 8 << 20;
-    let moved = |field: &str| {
-        outcomes
-            .iter()
-            .any(|event| event[field].as_u64() == Some(whole))
-    };
+    let moved = |field: &str| outcomes.iter().any(|event| event[field].as_u64() == Some(whole));
     assert!(moved("sent"), "the bytes are counted: {outcomes:#?}");
 }
 
@@ -197,10 +151,7 @@ fn capture_passes_a_server_first_protocol_through() {
 #[test]
 fn capture_rules_by_address_and_range() {
     let Some(own) = machine_address() else {
-        return skip(
-            "rules by address",
-            "this machine has no address beside the loopback",
-        );
+        return skip("rules by address", "this machine has no address beside the loopback");
     };
     let world = World::new(&[]);
     let server = greeter(&format!("{own}:0"), GREETING);
@@ -219,34 +170,17 @@ fn capture_rules_by_address_and_range() {
     answers.assert_denied("nat64");
     // The mapped form is the same address or no address at all, never another one.
     let mapped = answers.get("mapped");
-    assert!(
-        mapped.contains("SSH-2.0") || !mapped.starts_with("got"),
-        "{mapped}"
-    );
+    assert!(mapped.contains("SSH-2.0") || !mapped.starts_with("got"), "{mapped}");
     other.assert_untouched("a rule by address");
     let decisions = world.decisions();
     decisions.assert_allowed(&own.to_string(), port);
     decisions.assert_denied(&own.to_string(), denied, "no-rule");
 
-    let around = own
-        .to_string()
-        .rsplit_once('.')
-        .map(|(net, _)| format!("{net}.0/24"))
-        .unwrap();
-    world.policy(
-        &[plain(&format!("{around}:{port}"))],
-        &[&format!("{own}/32:{port}")],
-    );
-    let outcome = world
-        .job()
-        .sh(&probing(&[("forbidden", format!("tcp {own} {port}"))]));
-    assert!(
-        !outcome.stdout.contains("SSH-2.0"),
-        "a forbid wins over the range: {outcome:?}"
-    );
-    world
-        .decisions()
-        .assert_denied(&own.to_string(), port, "forbidden");
+    let around = own.to_string().rsplit_once('.').map(|(net, _)| format!("{net}.0/24")).unwrap();
+    world.policy(&[plain(&format!("{around}:{port}"))], &[&format!("{own}/32:{port}")]);
+    let outcome = world.job().sh(&probing(&[("forbidden", format!("tcp {own} {port}"))]));
+    assert!(!outcome.stdout.contains("SSH-2.0"), "a forbid wins over the range: {outcome:?}");
+    world.decisions().assert_denied(&own.to_string(), port, "forbidden");
 }
 
 /// The same over IPv6.
@@ -282,19 +216,11 @@ fn capture_port_itself_is_refused() {
         ["127.0.0.1", "::1", "10.1.2.3", "allowed.test", "127.9.9.9"]
             .iter()
             .flat_map(|host| {
-                [61, 62].map(|port| {
-                    (
-                        format!("{host} {port}"),
-                        format!("tcp {host} {port} {request}"),
-                    )
-                })
+                [61, 62]
+                    .map(|port| (format!("{host} {port}"), format!("tcp {host} {port} {request}")))
             })
             .collect();
-    probes.extend(
-        labels
-            .iter()
-            .map(|(label, words)| (label.as_str(), words.clone())),
-    );
+    probes.extend(labels.iter().map(|(label, words)| (label.as_str(), words.clone())));
     probes.push((
         "after",
         format!(
@@ -317,21 +243,13 @@ fn capture_port_itself_is_refused() {
 #[test]
 fn capture_wildcards_ranges_and_denies() {
     let world = World::new(&[]);
-    for name in [
-        "a.wild.test",
-        "b.a.wild.test",
-        "secret.wild.test",
-        "wild.test",
-    ] {
+    for name in ["a.wild.test", "b.a.wild.test", "secret.wild.test", "wild.test"] {
         world.dns.set(name, &[&["127.0.0.5"]]);
     }
     let server = Http::start("127.0.0.5:0", "hello from wild");
     let port = server.port();
     let (first, last) = (port.saturating_sub(3), port.saturating_add(3));
-    world.policy(
-        &[loopback(&format!("*.wild.test:{first}-{last}"))],
-        &["secret.wild.test"],
-    );
+    world.policy(&[loopback(&format!("*.wild.test:{first}-{last}"))], &["secret.wild.test"]);
     let ask = |name: &str| format!("tcp {name} {port} {}", get(&format!("{name}:{port}"), "/"));
     let answers = world.probe(&[
         ("below", ask("a.wild.test")),
@@ -358,13 +276,8 @@ fn n04_an_empty_list_denies_everything() {
     let world = World::new(&[("allowed.test", &["127.0.0.5"])]);
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();
-    let probe = [(
-        "ask",
-        format!(
-            "tcp allowed.test {port} {}",
-            get(&format!("allowed.test:{port}"), "/")
-        ),
-    )];
+    let probe =
+        [("ask", format!("tcp allowed.test {port} {}", get(&format!("allowed.test:{port}"), "/")))];
     world.policy(&[], &[]);
     world.probe(&probe).assert_denied("ask");
     world.policy(&[loopback(&format!("allowed.test:{port}"))], &[]);
@@ -389,16 +302,10 @@ fn n03_what_cannot_be_enforced_stops_the_start() {
         ("[network]\nallow = [\"*\"]\n", "*"),
         ("[network]\nallow = [\"0.0.0.0/0:*\"]\n", "0.0.0.0/0"),
         ("[network]\nallow = [\"*.com\"]\n", "*.com"),
-        (
-            "[network]\nallow = [\"evil.test\\u0000.allowed.test\"]\n",
-            "host name",
-        ),
+        ("[network]\nallow = [\"evil.test\\u0000.allowed.test\"]\n", "host name"),
         ("[network]\nallow = [\"https://allowed.test/\"]\n", "URL"),
         ("[network]\nalow = [\"allowed.test\"]\n", "alow"),
-        (
-            "[network]\nallow = [\"allowed.test\"]\nallow = []\n",
-            "duplicate",
-        ),
+        ("[network]\nallow = [\"allowed.test\"]\nallow = []\n", "duplicate"),
         ("[network]\nresolver = \"not an address\"\n", "resolver"),
         ("[networks]\nallow = []\n", "networks"),
     ];
@@ -407,14 +314,8 @@ fn n03_what_cannot_be_enforced_stops_the_start() {
         let outcome = world.job().sh("echo STARTED");
         assert_eq!(outcome.code, 125, "{text}: {outcome:?}");
         assert!(!outcome.stdout.contains("STARTED"), "{text}: {outcome:?}");
-        assert!(
-            outcome.stderr.contains(named),
-            "{text} must be named: {outcome:?}"
-        );
-        assert!(
-            outcome.stderr.contains("policy.toml:"),
-            "with its line: {outcome:?}"
-        );
+        assert!(outcome.stderr.contains(named), "{text} must be named: {outcome:?}");
+        assert!(outcome.stderr.contains("policy.toml:"), "with its line: {outcome:?}");
     }
     world.policy(&[], &[]);
     assert_eq!(world.job().sh("echo STARTED").stdout, "STARTED\n");

@@ -1,10 +1,7 @@
 //! Where names may lead, the host's own loopback, published ports, an office's proxy, and an
 //! organisation's policy that changes under a running sandbox.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -51,10 +48,8 @@ fn n10_names_that_lead_to_unnamed_places_are_not_dialled() {
     if let Some(own) = &own {
         places.push(("own.test", own));
     }
-    let allow: Vec<String> = places
-        .iter()
-        .map(|(name, _)| plain(&format!("{name}:{port}")))
-        .collect();
+    let allow: Vec<String> =
+        places.iter().map(|(name, _)| plain(&format!("{name}:{port}"))).collect();
     for (name, address) in &places {
         world.dns.set(name, &[&[address]]);
     }
@@ -62,10 +57,7 @@ fn n10_names_that_lead_to_unnamed_places_are_not_dialled() {
     let probes: Vec<_> = places
         .iter()
         .map(|(name, _)| {
-            (
-                *name,
-                format!("tcp {name} {port} {}", get(&format!("{name}:{port}"), "/")),
-            )
+            (*name, format!("tcp {name} {port} {}", get(&format!("{name}:{port}"), "/")))
         })
         .collect();
     let answers = world.probe(&probes);
@@ -91,44 +83,23 @@ fn n10_rebinding_changes_nothing() {
         world.dns.set(name, &[&["127.0.0.5"], &["127.0.0.6"]]);
     }
     world.dns.set("mixed.test", &[&["127.0.0.6", "127.0.0.5"]]);
-    world
-        .dns
-        .set("flip.test", &[&["127.0.0.6"], &["127.0.0.5"]]);
+    world.dns.set("flip.test", &[&["127.0.0.6"], &["127.0.0.5"]]);
     let rule = |name: &str| addressed(&format!("{name}:{port}"), &["127.0.0.5/32"]);
-    world.policy(
-        &[rule("rebind.test"), rule("mixed.test"), rule("flip.test")],
-        &[],
-    );
+    world.policy(&[rule("rebind.test"), rule("mixed.test"), rule("flip.test")], &[]);
     let ask = |name: &str| format!("tcp {name} {port} {}", get(&format!("{name}:{port}"), "/"));
     let mut probes = vec![("mixed", ask("mixed.test"))];
     let labels: Vec<String> = (0..6).map(|n| format!("rebind {n}")).collect();
-    probes.extend(
-        labels
-            .iter()
-            .map(|label| (label.as_str(), ask("rebind.test"))),
-    );
+    probes.extend(labels.iter().map(|label| (label.as_str(), ask("rebind.test"))));
     probes.push(("flip", ask("flip.test")));
     let answers = world.probe(&probes);
     answers.assert_got("mixed", "hello from allowed");
     answers.assert_got("rebind 0", "hello from allowed");
     for label in labels.iter().map(String::as_str).chain(["flip"]) {
-        assert!(
-            !answers.get(label).contains(LEAK),
-            "{label}: {}",
-            answers.get(label)
-        );
+        assert!(!answers.get(label).contains(LEAK), "{label}: {}", answers.get(label));
     }
     bad.assert_untouched("N10");
-    assert!(
-        world
-            .decisions()
-            .dialled()
-            .iter()
-            .all(|address| address == "127.0.0.5")
-    );
-    world
-        .decisions()
-        .assert_denied("flip.test", port, "unnamed-address");
+    assert!(world.decisions().dialled().iter().all(|address| address == "127.0.0.5"));
+    world.decisions().assert_denied("flip.test", port, "unnamed-address");
 }
 
 /// N01, N24: the host's loopback is reached as `host.ringfence`, on the ports that are named.
@@ -142,50 +113,26 @@ fn host_ringfence_reaches_named_ports_only() {
     let answers = world.probe(&[
         (
             "named",
-            format!(
-                "tcp host.ringfence {port} {}",
-                get(&format!("host.ringfence:{port}"), "/")
-            ),
+            format!("tcp host.ringfence {port} {}", get(&format!("host.ringfence:{port}"), "/")),
         ),
         ("unnamed", format!("tcp host.ringfence {closed} 41")),
         ("loopback", format!("tcp 127.0.0.1 {port} 41")),
         ("localhost", format!("tcp localhost {port} 41")),
         (
             "other name",
-            format!(
-                "tcp other.test {port} {}",
-                get(&format!("other.test:{port}"), "/")
-            ),
+            format!("tcp other.test {port} {}", get(&format!("other.test:{port}"), "/")),
         ),
         ("below", format!("tcp x.host.ringfence {port} 41")),
-        (
-            "host header",
-            format!("tcp host.ringfence {port} {}", get("other.test", "/")),
-        ),
+        ("host header", format!("tcp host.ringfence {port} {}", get("other.test", "/"))),
     ]);
     answers.assert_got("named", "hello from the host");
-    for label in [
-        "unnamed",
-        "loopback",
-        "localhost",
-        "other name",
-        "below",
-        "host header",
-    ] {
+    for label in ["unnamed", "loopback", "localhost", "other name", "below", "host header"] {
         answers.assert_denied(label);
     }
     let arrived = named.requests.texts();
-    assert_eq!(
-        arrived.len(),
-        1,
-        "only the named request arrives: {arrived:?}"
-    );
+    assert_eq!(arrived.len(), 1, "only the named request arrives: {arrived:?}");
     unnamed.assert_untouched("host.ringfence");
-    assert_eq!(
-        world.dns.questions(),
-        Vec::new(),
-        "the host's loopback is never looked up"
-    );
+    assert_eq!(world.dns.questions(), Vec::new(), "the host's loopback is never looked up");
     let decisions = world.decisions();
     decisions.assert_allowed("host.ringfence", port);
     decisions.assert_denied("host.ringfence", closed, "no-rule");
@@ -196,9 +143,7 @@ fn host_ringfence_reaches_named_ports_only() {
 fn n24_only_published_ports_are_reached_from_the_host() {
     let world = World::new(&[]);
     let (published, hidden) = (free_port(), free_port());
-    let job = world
-        .job()
-        .flags(["--publish", &format!("{published}:18081")]);
+    let job = world.job().flags(["--publish", &format!("{published}:18081")]);
     let mut live = job.start_sh(&format!(
         "python3 net.py serve 18081 hello-inside & python3 net.py serve {hidden} hidden-inside & wait"
     ));
@@ -213,20 +158,11 @@ fn n24_only_published_ports_are_reached_from_the_host() {
     };
     assert_eq!(read(published).unwrap(), "hello-inside");
     assert_eq!(read(published).unwrap(), "hello-inside", "and again");
-    assert!(
-        read(hidden).is_err(),
-        "a port that is not published was reached"
-    );
-    assert!(
-        read(18081).is_err(),
-        "the inside port is not one of the host's"
-    );
+    assert!(read(hidden).is_err(), "a port that is not published was reached");
+    assert!(read(18081).is_err(), "the inside port is not one of the host's");
     if let Some(own) = machine_address() {
         let outside = TcpStream::connect((own, published));
-        assert!(
-            outside.is_err(),
-            "a published port is for the host's loopback alone"
-        );
+        assert!(outside.is_err(), "a published port is for the host's loopback alone");
     }
     assert!(live.runs());
     live.signal(rustix::process::Signal::TERM);
@@ -245,10 +181,8 @@ fn upstream_proxy_is_used_by_the_gateway_alone() {
     let world = World::new(&[]);
     let backend = greeter("127.0.0.1:0", "HELLO-BEHIND-PROXY\n");
     let proxy = Proxy::start(backend.address());
-    world.policy(
-        &[plain("far.example:9443"), plain("*.corp.example:80")],
-        &["denied.corp.example"],
-    );
+    world
+        .policy(&[plain("far.example:9443"), plain("*.corp.example:80")], &["denied.corp.example"]);
     let url = format!("http://{LOGIN}@127.0.0.1:{}", proxy.server.port());
     let script = format!(
         "{}env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'",
@@ -258,38 +192,22 @@ fn upstream_proxy_is_used_by_the_gateway_alone() {
             ("unnamed", "tcp other.invalid 9443 41".to_owned()),
         ])
     );
-    let job = world
-        .job()
-        .env("HTTPS_PROXY", &url)
-        .env("https_proxy", &url)
-        .env("ALL_PROXY", &url);
+    let job = world.job().env("HTTPS_PROXY", &url).env("https_proxy", &url).env("ALL_PROXY", &url);
     let outcome = job.sh(&script);
-    assert!(
-        outcome.answer("far").contains("HELLO-BEHIND-PROXY"),
-        "{outcome:?}"
-    );
+    assert!(outcome.answer("far").contains("HELLO-BEHIND-PROXY"), "{outcome:?}");
     for secret in ["pass%40word", "pass@word", BASIC, "staff"] {
-        assert!(
-            !outcome.text().contains(secret),
-            "the login is visible inside: {outcome:?}"
-        );
+        assert!(!outcome.text().contains(secret), "the login is visible inside: {outcome:?}");
     }
     let seen = proxy.requests.texts();
     assert_eq!(seen.len(), 1, "{seen:?}");
-    assert!(
-        seen[0].starts_with("CONNECT far.example:9443 HTTP/1.1\r\n"),
-        "{seen:?}"
-    );
+    assert!(seen[0].starts_with("CONNECT far.example:9443 HTTP/1.1\r\n"), "{seen:?}");
     let decisions = world.decisions();
     decisions.assert_allowed("far.example", 9443);
     decisions.assert_denied("denied.corp.example", 80, "forbidden");
     decisions.assert_denied("other.invalid", 9443, "no-rule");
     let ledger = world.fixture.ledger();
     let text = format!("{:?}", ledger.records);
-    assert!(
-        !text.contains("pass%40word") && !text.contains(BASIC),
-        "the login is in the ledger"
-    );
+    assert!(!text.contains("pass%40word") && !text.contains(BASIC), "the login is in the ledger");
     assert_eq!(world.dns.questions(), Vec::new(), "the proxy resolves");
 }
 
@@ -301,29 +219,16 @@ fn a_dead_upstream_proxy_opens_nothing() {
     let port = backend.port();
     world.policy(&[loopback(&format!("far.test:{port}"))], &[]);
     let url = format!("http://127.0.0.1:{}", free_port());
-    let job = world
-        .job()
-        .env("HTTPS_PROXY", &url)
-        .env("HTTP_PROXY", &url)
-        .env("ALL_PROXY", &url);
+    let job = world.job().env("HTTPS_PROXY", &url).env("HTTP_PROXY", &url).env("ALL_PROXY", &url);
     let script = probing(&[(
         "far",
-        format!(
-            "tcp far.test {port} {}",
-            get(&format!("far.test:{port}"), "/")
-        ),
+        format!("tcp far.test {port} {}", get(&format!("far.test:{port}"), "/")),
     )]);
     let outcome = job.sh(&script);
-    assert!(
-        !outcome.answer("far").contains("hello directly"),
-        "{outcome:?}"
-    );
+    assert!(!outcome.answer("far").contains("hello directly"), "{outcome:?}");
     assert_eq!(backend.server.accepted(), 0);
     let direct = world.job().sh(&script);
-    assert!(
-        direct.answer("far").contains("hello directly"),
-        "without a proxy: {direct:?}"
-    );
+    assert!(direct.answer("far").contains("hello directly"), "without a proxy: {direct:?}");
 }
 
 /// A proxy setting that the gateway cannot use stops the start and is named: neither ignored, which
@@ -340,10 +245,7 @@ fn an_upstream_proxy_that_cannot_be_used_is_named() {
         assert_eq!(outcome.code, 125, "{name}={value}: {outcome:?}");
         assert!(!outcome.stdout.contains("STARTED"), "{outcome:?}");
         let words = outcome.stderr.to_lowercase();
-        assert!(
-            words.contains("proxy"),
-            "{name}={value} is not named: {outcome:?}"
-        );
+        assert!(words.contains("proxy"), "{name}={value} is not named: {outcome:?}");
     }
 }
 
@@ -353,12 +255,7 @@ fn c08_a_permit_that_ends_cuts_open_connections() {
     let world = World::new(&[]);
     let server = greeter("127.0.0.1:0", "hello\n");
     let port = server.port();
-    world.policy(
-        &[format!(
-            "{{ host = \"host.ringfence:{port}\", for = \"4s\" }}"
-        )],
-        &[],
-    );
+    world.policy(&[format!("{{ host = \"host.ringfence:{port}\", for = \"4s\" }}")], &[]);
     let script = format!(
         "python3 - <<'END'\n\
          import socket\n\
@@ -390,19 +287,14 @@ fn c08_a_permit_that_ends_cuts_open_connections() {
 #[test]
 fn organisation_policy_reaches_a_running_sandbox() {
     if !is_root() {
-        return skip(
-            "an organisation's policy",
-            "only an administrator can write one",
-        );
+        return skip("an organisation's policy", "only an administrator can write one");
     }
     let world = World::new(&[("allowed.test", &["127.0.0.5"])]);
     let server = greeter("127.0.0.5:0", "hello\n");
     let port = server.port();
     world.policy(&[loopback(&format!("allowed.test:{port}"))], &[]);
-    let (upper, work) = (
-        world.fixture.root().join("etc-upper"),
-        world.fixture.root().join("etc-work"),
-    );
+    let (upper, work) =
+        (world.fixture.root().join("etc-upper"), world.fixture.root().join("etc-work"));
     let organisation = upper.join("ringfence/policy.toml");
     std::fs::create_dir_all(organisation.parent().unwrap()).unwrap();
     std::fs::create_dir_all(&work).unwrap();
@@ -431,18 +323,11 @@ fn organisation_policy_reaches_a_running_sandbox() {
     command.arg(inner.get_program()).args(inner.get_args());
     world.fixture.surround(&mut command);
     let change = world.fixture.root().join("change.toml");
-    command
-        .env("UPPER", &upper)
-        .env("WORK", &work)
-        .env("CHANGE", &change);
+    command.env("UPPER", &upper).env("WORK", &work).env("CHANGE", &change);
     command.current_dir(world.fixture.project());
     let mut live = Live::start(command, b"", Duration::from_secs(60));
     live.wait_for("open");
-    std::fs::write(
-        &change,
-        "version = 1\n[network]\ndeny = [\"allowed.test\"]\n",
-    )
-    .unwrap();
+    std::fs::write(&change, "version = 1\n[network]\ndeny = [\"allowed.test\"]\n").unwrap();
     live.wait_for("held");
     let outcome: Outcome = live.wait();
     assert!(
@@ -450,13 +335,8 @@ fn organisation_policy_reaches_a_running_sandbox() {
         "the open connection was not cut: {outcome:?}"
     );
     assert!(!outcome.answer("again").contains("hello"), "{outcome:?}");
-    world
-        .decisions()
-        .assert_denied("allowed.test", port, "forbidden");
+    world.decisions().assert_denied("allowed.test", port, "forbidden");
     let ledger = world.fixture.ledger();
-    let changed = ledger
-        .events("policy")
-        .into_iter()
-        .any(|event| event["layer"] == "organisation");
+    let changed = ledger.events("policy").into_iter().any(|event| event["layer"] == "organisation");
     assert!(changed, "{:#?}", ledger.records);
 }

@@ -1,10 +1,7 @@
 //! What a connection says of itself must be what was dialled: Host for HTTP, SNI for TLS, on
 //! every request of a connection; and ports 80 and 443 carry HTTP and TLS alone.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -28,26 +25,14 @@ fn n11_host_must_be_the_dialled_name() {
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();
     world.policy(
-        &[
-            loopback(&format!("allowed.test:{port}")),
-            loopback(&format!("other.test:{port}")),
-        ],
+        &[loopback(&format!("allowed.test:{port}")), loopback(&format!("other.test:{port}"))],
         &["evil.test"],
     );
     let heads: [(&str, String); 16] = [
         ("other", "GET / HTTP/1.1\r\nHost: other.test\r\n\r\n".into()),
-        (
-            "denied",
-            "GET / HTTP/1.1\r\nHost: denied.test\r\n\r\n".into(),
-        ),
-        (
-            "forbidden",
-            "GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n".into(),
-        ),
-        (
-            "port",
-            "GET / HTTP/1.1\r\nHost: allowed.test:1\r\n\r\n".into(),
-        ),
+        ("denied", "GET / HTTP/1.1\r\nHost: denied.test\r\n\r\n".into()),
+        ("forbidden", "GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n".into()),
+        ("port", "GET / HTTP/1.1\r\nHost: allowed.test:1\r\n\r\n".into()),
         (
             "two",
             format!("GET / HTTP/1.1\r\nHost: allowed.test:{port}\r\nHost: denied.test\r\n\r\n"),
@@ -57,39 +42,15 @@ fn n11_host_must_be_the_dialled_name() {
             "absolute",
             format!("GET http://denied.test/ HTTP/1.1\r\nHost: allowed.test:{port}\r\n\r\n"),
         ),
-        (
-            "userinfo",
-            "GET / HTTP/1.1\r\nHost: allowed.test@denied.test\r\n\r\n".into(),
-        ),
-        (
-            "nul",
-            "GET / HTTP/1.1\r\nHost: denied.test\0.allowed.test\r\n\r\n".into(),
-        ),
-        (
-            "space",
-            format!("GET / HTTP/1.1\r\nHost : allowed.test:{port}\r\n\r\n"),
-        ),
-        (
-            "fold",
-            format!("GET / HTTP/1.1\r\nHost: allowed.test:{port}\r\n denied.test\r\n\r\n"),
-        ),
-        (
-            "bare cr",
-            "GET / HTTP/1.1\r\nHost: allowed.test\rHost: denied.test\r\n\r\n".into(),
-        ),
+        ("userinfo", "GET / HTTP/1.1\r\nHost: allowed.test@denied.test\r\n\r\n".into()),
+        ("nul", "GET / HTTP/1.1\r\nHost: denied.test\0.allowed.test\r\n\r\n".into()),
+        ("space", format!("GET / HTTP/1.1\r\nHost : allowed.test:{port}\r\n\r\n")),
+        ("fold", format!("GET / HTTP/1.1\r\nHost: allowed.test:{port}\r\n denied.test\r\n\r\n")),
+        ("bare cr", "GET / HTTP/1.1\r\nHost: allowed.test\rHost: denied.test\r\n\r\n".into()),
         ("bare lf", "GET / HTTP/1.1\nHost: denied.test\n\n".into()),
-        (
-            "connect",
-            "CONNECT denied.test:443 HTTP/1.1\r\nHost: denied.test:443\r\n\r\n".into(),
-        ),
-        (
-            "address",
-            "GET / HTTP/1.1\r\nHost: 127.0.0.7\r\n\r\n".into(),
-        ),
-        (
-            "comma",
-            "GET / HTTP/1.1\r\nHost: allowed.test, denied.test\r\n\r\n".into(),
-        ),
+        ("connect", "CONNECT denied.test:443 HTTP/1.1\r\nHost: denied.test:443\r\n\r\n".into()),
+        ("address", "GET / HTTP/1.1\r\nHost: 127.0.0.7\r\n\r\n".into()),
+        ("comma", "GET / HTTP/1.1\r\nHost: allowed.test, denied.test\r\n\r\n".into()),
     ];
     let mut probes: Vec<_> = heads
         .iter()
@@ -97,10 +58,7 @@ fn n11_host_must_be_the_dialled_name() {
         .collect();
     probes.push((
         "good",
-        format!(
-            "tcp allowed.test {port} {}",
-            get(&format!("allowed.test:{port}"), "/good")
-        ),
+        format!("tcp allowed.test {port} {}", get(&format!("allowed.test:{port}"), "/good")),
     ));
     let answers = world.probe(&probes);
     for (label, _) in &heads {
@@ -136,53 +94,21 @@ fn s11_every_request_of_a_connection_is_judged() {
     let answers = world.probe(&[
         (
             "kept",
-            format!(
-                "kept allowed.test {port} {} {} {}",
-                hex(&good),
-                hex(&good),
-                hex(switched)
-            ),
+            format!("kept allowed.test {port} {} {} {}", hex(&good), hex(&good), hex(switched)),
         ),
-        (
-            "switch",
-            format!(
-                "tcp allowed.test {port} {}",
-                hex(format!("{good}{switched}"))
-            ),
-        ),
-        (
-            "chunked",
-            format!(
-                "tcp allowed.test {port} {}",
-                hex(format!("{chunked}{switched}"))
-            ),
-        ),
+        ("switch", format!("tcp allowed.test {port} {}", hex(format!("{good}{switched}")))),
+        ("chunked", format!("tcp allowed.test {port} {}", hex(format!("{chunked}{switched}")))),
         ("both", format!("tcp allowed.test {port} {}", hex(both))),
     ]);
     let kept: Vec<_> = answers.get("kept").split(" / ").collect();
-    let served = kept
-        .iter()
-        .filter(|answer| answer.contains("hello from allowed"));
-    assert_eq!(
-        served.count(),
-        2,
-        "two good requests, then a foreign one: {kept:?}"
-    );
+    let served = kept.iter().filter(|answer| answer.contains("hello from allowed"));
+    assert_eq!(served.count(), 2, "two good requests, then a foreign one: {kept:?}");
     for needle in ["/two", "/smuggled", "denied.test"] {
-        assert!(
-            !server.requests.contains(needle),
-            "{needle}: {:?}",
-            server.requests.texts()
-        );
+        assert!(!server.requests.contains(needle), "{needle}: {:?}", server.requests.texts());
     }
     let answer = answers.get("both");
-    assert!(
-        !answer.contains("hello from allowed"),
-        "ambiguous framing is refused: {answer}"
-    );
-    world
-        .decisions()
-        .assert_denied("allowed.test", port, "name-mismatch");
+    assert!(!answer.contains("hello from allowed"), "ambiguous framing is refused: {answer}");
+    world.decisions().assert_denied("allowed.test", port, "name-mismatch");
 }
 
 /// S11: a relay inside the sandbox makes no difference: the dial is judged, not its author.
@@ -222,18 +148,11 @@ fn s11_a_helper_inside_that_relays_is_judged_the_same() {
          done\n"
     );
     let outcome = world.job().sh(&relay);
-    assert!(
-        outcome
-            .answer("allowed.test")
-            .contains("hello from allowed"),
-        "{outcome:?}"
-    );
+    assert!(outcome.answer("allowed.test").contains("hello from allowed"), "{outcome:?}");
     assert!(!outcome.answer("denied.test").contains(LEAK), "{outcome:?}");
     sink.assert_untouched("S11");
     assert_eq!(server.server.accepted(), 1);
-    world
-        .decisions()
-        .assert_denied("denied.test", port, "no-rule");
+    world.decisions().assert_denied("denied.test", port, "no-rule");
 }
 
 /// N11, S10: the server name of a ClientHello must be the dialled name, and must be there.
@@ -243,10 +162,7 @@ fn n11_sni_must_be_the_dialled_name() {
     let server = Hellos::start("127.0.0.5:0");
     let port = server.server.port();
     world.policy(
-        &[
-            loopback(&format!("allowed.test:{port}")),
-            loopback(&format!("other.test:{port}")),
-        ],
+        &[loopback(&format!("allowed.test:{port}")), loopback(&format!("other.test:{port}"))],
         &[],
     );
     let sink = Sink::start(&format!("127.0.0.7:{port}"));
@@ -261,32 +177,16 @@ fn n11_sni_must_be_the_dialled_name() {
         ("denied", format!("tls denied.test {port} denied.test")),
         ("fronted", format!("tls denied.test {port} allowed.test")),
         ("nul", raw(client_hello(b"denied.test\0.allowed.test"))),
-        (
-            "nul behind",
-            raw(client_hello(b"allowed.test\0.denied.test")),
-        ),
+        ("nul behind", raw(client_hello(b"allowed.test\0.denied.test"))),
         ("empty", raw(client_hello(b""))),
         ("address", raw(client_hello(b"127.0.0.7"))),
         ("two names", raw(client_hello_with(&[&[good, evil]]))),
-        (
-            "two names, other order",
-            raw(client_hello_with(&[&[evil, good]])),
-        ),
+        ("two names, other order", raw(client_hello_with(&[&[evil, good]]))),
         ("two lists", raw(client_hello_with(&[&[good], &[evil]]))),
-        (
-            "two lists, other order",
-            raw(client_hello_with(&[&[evil], &[good]])),
-        ),
+        ("two lists, other order", raw(client_hello_with(&[&[evil], &[good]]))),
         ("records of 7", raw(client_hello_in_records(evil, 7))),
         ("records of 1", raw(client_hello_in_records(evil, 1))),
-        (
-            "slow",
-            format!(
-                "pieces allowed.test {port} 0.4 {} {}",
-                hex(first),
-                hex(rest)
-            ),
-        ),
+        ("slow", format!("pieces allowed.test {port} 0.4 {} {}", hex(first), hex(rest))),
     ];
     let mut probes = denied.to_vec();
     probes.push(("good", format!("tls allowed.test {port} allowed.test")));
@@ -321,14 +221,8 @@ fn n11_disguised_heads_do_not_pass_as_something_else() {
         ("lf first", format!("\nGET {tail}")),
         ("odd method", format!("FOO-BAR {tail}")),
         ("long method", format!("{} {tail}", "M".repeat(40))),
-        (
-            "absolute",
-            "GET http://denied.test/ HTTP/1.1\r\n\r\n".to_owned(),
-        ),
-        (
-            "http 1.0",
-            "GET / HTTP/1.0\r\nHost: denied.test\r\n\r\n".to_owned(),
-        ),
+        ("absolute", "GET http://denied.test/ HTTP/1.1\r\n\r\n".to_owned()),
+        ("http 1.0", "GET / HTTP/1.0\r\nHost: denied.test\r\n\r\n".to_owned()),
     ];
     let mut probes: Vec<_> = heads
         .iter()
@@ -336,11 +230,7 @@ fn n11_disguised_heads_do_not_pass_as_something_else() {
         .collect();
     probes.push((
         "slow",
-        format!(
-            "pieces allowed.test {port} 0.4 {} {}",
-            hex("GE"),
-            hex(format!("T {tail}"))
-        ),
+        format!("pieces allowed.test {port} 0.4 {} {}", hex("GE"), hex(format!("T {tail}"))),
     ));
     probes.push((
         "byte by byte",
@@ -389,10 +279,7 @@ fn tls_passes_through_by_name() {
 #[test]
 fn n16_opaque_bytes_on_well_known_ports_are_refused() {
     let world = world();
-    world.policy(
-        &[loopback("allowed.test:443"), loopback("allowed.test:80")],
-        &[],
-    );
+    world.policy(&[loopback("allowed.test:443"), loopback("allowed.test:80")], &[]);
     let web = Http::try_start("127.0.0.5:80", "hello from port 80");
     let secure = Hellos::try_start("127.0.0.5:443");
     let answers = world.probe(&[
@@ -434,17 +321,11 @@ fn n16_opaque_bytes_on_well_known_ports_are_refused() {
             answers.assert_got("good on 80", "hello from port 80");
             assert_eq!(web.requests.texts().len(), 1, "{:?}", web.requests.texts());
         }
-        Err(why) => skip(
-            "HTTP through port 80",
-            &format!("it cannot be listened on here: {why}"),
-        ),
+        Err(why) => skip("HTTP through port 80", &format!("it cannot be listened on here: {why}")),
     }
     match secure {
         Ok(secure) => assert_eq!(secure.names(), vec![Some("allowed.test".to_owned())]),
-        Err(why) => skip(
-            "TLS through port 443",
-            &format!("it cannot be listened on here: {why}"),
-        ),
+        Err(why) => skip("TLS through port 443", &format!("it cannot be listened on here: {why}")),
     }
 }
 
@@ -465,48 +346,29 @@ fn n15_a_redirect_to_a_denied_host_is_judged() {
     assert_eq!(server.server.accepted(), 1, "{outcome:?}");
     assert!(!outcome.stdout.contains(LEAK), "{outcome:?}");
     sink.assert_untouched("N15");
-    world
-        .decisions()
-        .assert_denied("denied.test", target, "no-rule");
-    let loose = script.replace("allowed.test", "127.0.0.5").replace(
-        "curl",
-        &format!("curl --http0.9 --resolve denied.test:{target}:127.0.0.7"),
-    );
+    world.decisions().assert_denied("denied.test", target, "no-rule");
+    let loose = script
+        .replace("allowed.test", "127.0.0.5")
+        .replace("curl", &format!("curl --http0.9 --resolve denied.test:{target}:127.0.0.7"));
     let control = world.fixture.unprotected(&loose);
-    assert!(
-        control.stdout.contains(LEAK),
-        "the attack itself is broken: {control:?}"
-    );
+    assert!(control.stdout.contains(LEAK), "the attack itself is broken: {control:?}");
 }
 
 /// A denied web client is told in words that a program can read.
 #[test]
 fn denied_clients_are_told_why() {
     let world = world();
-    let outcome = world.job().sh(
-        "curl -sS -m 10 -w '\\ncode %{http_code}\\n' http://denied.test/ 2>&1\n\
-         curl -sS -m 10 https://denied.test/ 2>&1; echo tls $?",
-    );
+    let outcome =
+        world.job().sh("curl -sS -m 10 -w '\\ncode %{http_code}\\n' http://denied.test/ 2>&1\n\
+         curl -sS -m 10 https://denied.test/ 2>&1; echo tls $?");
     assert!(outcome.stdout.contains("code 403"), "{outcome:?}");
-    let body = outcome
-        .stdout
-        .lines()
-        .find(|line| line.starts_with('{'))
-        .unwrap_or_default();
+    let body = outcome.stdout.lines().find(|line| line.starts_with('{')).unwrap_or_default();
     let body: serde_json::Value = serde_json::from_str(body)
         .unwrap_or_else(|error| panic!("the refusal is no JSON ({error}): {outcome:?}"));
     assert_eq!(body["host"], "denied.test", "{body}");
-    assert!(
-        body["error"]
-            .as_str()
-            .is_some_and(|text| text.contains("denied")),
-        "{body}"
-    );
+    assert!(body["error"].as_str().is_some_and(|text| text.contains("denied")), "{body}");
     assert!(!outcome.stdout.contains("tls 0"), "{outcome:?}");
-    assert!(
-        !outcome.stdout.contains("tls 28"),
-        "not by time-out: {outcome:?}"
-    );
+    assert!(!outcome.stdout.contains("tls 28"), "not by time-out: {outcome:?}");
 }
 
 /// N07, S10: what a proxy client sends (SOCKS5, CONNECT) is no protocol of any port inside, so a
@@ -537,18 +399,11 @@ fn n07_socks_and_connect_bytes_dial_nothing() {
                 ("connect", 80, hex(&connect)),
             ]
             .map(|(word, port, bytes)| {
-                (
-                    format!("{word} {address} {port}"),
-                    format!("tcp {address} {port} {bytes}"),
-                )
+                (format!("{word} {address} {port}"), format!("tcp {address} {port} {bytes}"))
             })
         })
         .collect();
-    probes.extend(
-        labels
-            .iter()
-            .map(|(label, words)| (label.as_str(), words.clone())),
-    );
+    probes.extend(labels.iter().map(|(label, words)| (label.as_str(), words.clone())));
     let answers = world.probe(&probes);
     for (label, _) in &probes {
         answers.assert_denied(label);

@@ -1,10 +1,7 @@
 //! Ways to the host that are no TCP connection: sockets in the file system, abstract sockets,
 //! socket families beside IP, sends without `connect`.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -38,9 +35,7 @@ fn decoys(world: &World) -> Vec<PathBuf> {
         "gnupg/S.gpg-agent.ssh",
     ];
     let paths = below_home.iter().map(|p| home.join(p));
-    let paths: Vec<_> = paths
-        .chain(below_runtime.iter().map(|p| runtime.join(p)))
-        .collect();
+    let paths: Vec<_> = paths.chain(below_runtime.iter().map(|p| runtime.join(p))).collect();
     for path in &paths {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     }
@@ -49,22 +44,13 @@ fn decoys(world: &World) -> Vec<PathBuf> {
 
 fn unix_probes(paths: &[PathBuf], kinds: &[&str]) -> Vec<(String, String)> {
     let one = |path: &Path, kind: &str| {
-        (
-            format!("{kind} {}", path.display()),
-            format!("unix {kind} '{}'", path.display()),
-        )
+        (format!("{kind} {}", path.display()), format!("unix {kind} '{}'", path.display()))
     };
-    paths
-        .iter()
-        .flat_map(|path| kinds.iter().map(move |kind| one(path, kind)))
-        .collect()
+    paths.iter().flat_map(|path| kinds.iter().map(move |kind| one(path, kind))).collect()
 }
 
 fn borrowed(probes: &[(String, String)]) -> Vec<(&str, String)> {
-    probes
-        .iter()
-        .map(|(label, words)| (label.as_str(), words.clone()))
-        .collect()
+    probes.iter().map(|(label, words)| (label.as_str(), words.clone())).collect()
 }
 
 /// N21: the sockets of the user's session and of engines are not there, nor are their variables.
@@ -72,53 +58,28 @@ fn borrowed(probes: &[(String, String)]) -> Vec<(&str, String)> {
 fn n21_sockets_of_the_host_are_not_there() {
     let world = World::new(&[]);
     let paths = decoys(&world);
-    let listeners: Vec<_> = paths
-        .iter()
-        .map(|path| UnixListener::bind(path).unwrap())
-        .collect();
+    let listeners: Vec<_> = paths.iter().map(|path| UnixListener::bind(path).unwrap()).collect();
     let probes = unix_probes(&paths, &["stream"]);
-    let named = |name: &str| {
-        paths
-            .iter()
-            .find(|path| path.ends_with(name))
-            .unwrap()
-            .display()
-            .to_string()
-    };
+    let named =
+        |name: &str| paths.iter().find(|path| path.ends_with(name)).unwrap().display().to_string();
     let variables = [
         ("SSH_AUTH_SOCK", named("agent.sock")),
-        (
-            "DBUS_SESSION_BUS_ADDRESS",
-            format!("unix:path={}", named("bus")),
-        ),
-        (
-            "DOCKER_HOST",
-            format!("unix://{}", named("run/docker.sock")),
-        ),
+        ("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", named("bus"))),
+        ("DOCKER_HOST", format!("unix://{}", named("run/docker.sock"))),
         ("WAYLAND_DISPLAY", "wayland-0".to_owned()),
         ("DISPLAY", ":0".to_owned()),
         ("TMUX", named("default")),
         ("GPG_AGENT_INFO", named("S.gpg-agent")),
     ];
-    let script = format!(
-        "{}env; cat /proc/self/environ | tr '\\0' '\\n'",
-        probing(&borrowed(&probes))
-    );
-    let job = variables
-        .iter()
-        .fold(world.job(), |job, (name, value)| job.env(name, value));
+    let script =
+        format!("{}env; cat /proc/self/environ | tr '\\0' '\\n'", probing(&borrowed(&probes)));
+    let job = variables.iter().fold(world.job(), |job, (name, value)| job.env(name, value));
     let outcome = job.sh(&script);
     for (label, _) in &probes {
-        assert!(
-            ["ENOENT", "EACCES"].contains(&outcome.answer(label)),
-            "{label}: {outcome:?}"
-        );
+        assert!(["ENOENT", "EACCES"].contains(&outcome.answer(label)), "{label}: {outcome:?}");
     }
     for (name, _) in &variables {
-        assert!(
-            !outcome.stdout.contains(&format!("{name}=")),
-            "{name} is visible: {outcome:?}"
-        );
+        assert!(!outcome.stdout.contains(&format!("{name}=")), "{name} is visible: {outcome:?}");
     }
     for (path, listener) in paths.iter().zip(&listeners) {
         listener.set_nonblocking(true).unwrap();
@@ -126,11 +87,7 @@ fn n21_sockets_of_the_host_are_not_there() {
     }
     let control = world.unprotected(&borrowed(&probes));
     for (label, _) in &probes {
-        assert_eq!(
-            control.get(label),
-            "open",
-            "the attack itself is broken: {label}"
-        );
+        assert_eq!(control.get(label), "open", "the attack itself is broken: {label}");
     }
 }
 
@@ -139,10 +96,7 @@ fn n21_sockets_of_the_host_are_not_there() {
 fn n22_datagrams_to_sockets_of_the_host_are_not_there() {
     let world = World::new(&[]);
     let paths = decoys(&world);
-    let sockets: Vec<_> = paths
-        .iter()
-        .map(|path| UnixDatagram::bind(path).unwrap())
-        .collect();
+    let sockets: Vec<_> = paths.iter().map(|path| UnixDatagram::bind(path).unwrap()).collect();
     let probes = unix_probes(&paths, &["sendto", "sendmsg"]);
     let answers = world.probe(&borrowed(&probes));
     for (label, _) in &probes {
@@ -155,18 +109,11 @@ fn n22_datagrams_to_sockets_of_the_host_are_not_there() {
     let mut bytes = [0; 16];
     for socket in &sockets {
         socket.set_nonblocking(true).unwrap();
-        assert!(
-            socket.recv(&mut bytes).is_err(),
-            "a datagram arrived: {bytes:?}"
-        );
+        assert!(socket.recv(&mut bytes).is_err(), "a datagram arrived: {bytes:?}");
     }
     let control = world.unprotected(&borrowed(&probes));
     for (label, _) in &probes {
-        assert_eq!(
-            control.get(label),
-            "open",
-            "the attack itself is broken: {label}"
-        );
+        assert_eq!(control.get(label), "open", "the attack itself is broken: {label}");
     }
 }
 
@@ -183,29 +130,17 @@ fn n21_a_socket_in_the_project_is_not_reached() {
             ("stream", format!("unix stream '{}'", path.display())),
             ("sendto", format!("unix sendto '{}'", datagrams.display())),
         ];
-        let outcome = world
-            .job()
-            .flags(["--workspace", mode])
-            .sh(&probing(&probes));
+        let outcome = world.job().flags(["--workspace", mode]).sh(&probing(&probes));
         listener.set_nonblocking(true).unwrap();
         socket.set_nonblocking(true).unwrap();
         for (label, _) in &probes {
             let answer = outcome.answer(label);
             assert!(ABSENT.contains(&answer), "{mode}, {label}: {answer}");
         }
-        assert!(
-            listener.accept().is_err(),
-            "{mode}: the host's socket was reached"
-        );
-        assert!(
-            socket.recv(&mut [0; 16]).is_err(),
-            "{mode}: a datagram arrived"
-        );
+        assert!(listener.accept().is_err(), "{mode}: the host's socket was reached");
+        assert!(socket.recv(&mut [0; 16]).is_err(), "{mode}: a datagram arrived");
         let control = world.unprotected(&probes);
-        assert_eq!(
-            (control.get("stream"), control.get("sendto")),
-            ("open", "open")
-        );
+        assert_eq!((control.get("stream"), control.get("sendto")), ("open", "open"));
     }
 }
 
@@ -219,11 +154,7 @@ fn n21_abstract_sockets_of_the_host_are_not_there() {
     let listener = UnixListener::bind_addr(&address).unwrap();
     let probes = [("abstract", format!("unix stream '@{name}'"))];
     let answers = world.probe(&probes);
-    assert!(
-        ABSENT.contains(&answers.get("abstract")),
-        "{}",
-        answers.get("abstract")
-    );
+    assert!(ABSENT.contains(&answers.get("abstract")), "{}", answers.get("abstract"));
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err());
     assert_eq!(world.unprotected(&probes).get("abstract"), "open");
@@ -284,21 +215,11 @@ fn n23_other_socket_families_are_refused() {
     let answers = world.probe(&probes);
     for (label, ..) in refused {
         let answer = answers.get(label);
-        let expected = [
-            "EAFNOSUPPORT",
-            "EPROTONOSUPPORT",
-            "ESOCKTNOSUPPORT",
-            "EPERM",
-            "EACCES",
-        ];
+        let expected = ["EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "EPERM", "EACCES"];
         assert!(expected.contains(&answer), "{label}: {answer}");
     }
     for (label, ..) in allowed {
-        assert_eq!(
-            answers.get(label),
-            "open",
-            "{label} is needed by ordinary programs"
-        );
+        assert_eq!(answers.get(label), "open", "{label} is needed by ordinary programs");
     }
 }
 

@@ -1,10 +1,7 @@
 //! Many, slow and huge: the gateway's memory stays bounded, others are served, and every denial is
 //! accounted for.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -41,10 +38,7 @@ fn n25_slow_and_huge_clients_are_bounded() {
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();
     let gate = Gate::new(&world.fixture);
-    let ask = format!(
-        "tcp allowed.test {port} {}",
-        get(&format!("allowed.test:{port}"), "/")
-    );
+    let ask = format!("tcp allowed.test {port} {}", get(&format!("allowed.test:{port}"), "/"));
     world.policy(&[loopback(&format!("allowed.test:{port}"))], &[]);
     let bomb = format!(
         "python3 - <<'END'\nimport socket\n\
@@ -64,35 +58,20 @@ fn n25_slow_and_huge_clients_are_bounded() {
         probing(&[("after", ask)]),
         gate.wait()
     );
-    let job = world
-        .job()
-        .flags(gate.flags())
-        .patience(Duration::from_secs(90));
+    let job = world.job().flags(gate.flags()).patience(Duration::from_secs(90));
     let mut live = job.start_sh(&script);
     live.wait_for("asked");
     let peaks = peaks(live.pid());
-    assert!(
-        !peaks.is_empty(),
-        "the processes of ringfence are not found"
-    );
+    assert!(!peaks.is_empty(), "the processes of ringfence are not found");
     for (pid, peak) in &peaks {
         assert!(*peak < PEAK_KIB, "process {pid} took {peak} KiB");
     }
     gate.open();
     let outcome = live.wait();
-    assert!(
-        outcome.answer("during").contains("hello from allowed"),
-        "{outcome:?}"
-    );
-    assert!(
-        outcome.answer("after").contains("hello from allowed"),
-        "{outcome:?}"
-    );
+    assert!(outcome.answer("during").contains("hello from allowed"), "{outcome:?}");
+    assert!(outcome.answer("after").contains("hello from allowed"), "{outcome:?}");
     assert_eq!(outcome.answer("bomb"), "stopped True", "{outcome:?}");
-    assert!(
-        !server.requests.contains("/bomb"),
-        "a head that is too long never arrives"
-    );
+    assert!(!server.requests.contains("/bomb"), "a head that is too long never arrives");
 }
 
 /// N25, C07: a flood of denied connections is counted to the last one, in few records.
@@ -112,17 +91,9 @@ fn n25_every_denial_of_a_flood_is_counted() {
          print('done', done)\nEND"
     );
     let outcome = world.job().patience(Duration::from_secs(90)).sh(&script);
-    assert_eq!(
-        outcome.stdout.trim(),
-        format!("done {FLOOD}"),
-        "{outcome:?}"
-    );
+    assert_eq!(outcome.stdout.trim(), format!("done {FLOOD}"), "{outcome:?}");
     let decisions = world.decisions();
-    assert_eq!(
-        decisions.denials("flood.test"),
-        FLOOD,
-        "the record is complete"
-    );
+    assert_eq!(decisions.denials("flood.test"), FLOOD, "the record is complete");
     let records = decisions.about("flood.test", 4444).count();
     assert!(records < 200, "{records} records for {FLOOD} equal denials");
     world.fixture.verify_ledgers();
@@ -153,10 +124,7 @@ fn n25_a_large_body_is_streamed() {
          print('moved', got == size, flush=True)\nEND\n{}",
         gate.wait()
     );
-    let job = world
-        .job()
-        .flags(gate.flags())
-        .patience(Duration::from_secs(90));
+    let job = world.job().flags(gate.flags()).patience(Duration::from_secs(90));
     let mut live = job.start_sh(&script);
     live.wait_for("moved");
     for (pid, peak) in peaks(live.pid()) {
@@ -165,9 +133,7 @@ fn n25_a_large_body_is_streamed() {
     gate.open();
     let outcome = live.wait();
     assert!(outcome.stdout.contains("moved True"), "{outcome:?}");
-    eventually("the server has seen one connection", || {
-        server.accepted() == 1
-    });
+    eventually("the server has seen one connection", || server.accepted() == 1);
 }
 
 /// N25, N05: a flood of look-ups is bounded in the ledger, and yet accounted for to the last one.
@@ -187,29 +153,15 @@ fn n25_every_look_up_of_a_flood_is_accounted_for() {
     assert_eq!(outcome.stdout, "asked\n", "{outcome:?}");
     let ledger = world.fixture.ledger();
     let records = ledger.events("dns");
-    assert!(
-        records.len() < 1000,
-        "{} records for {FLOOD} look-ups",
-        records.len()
-    );
-    let recorded: u64 = records
-        .iter()
-        .filter_map(|event| event["count"].as_u64())
-        .sum();
+    assert!(records.len() < 1000, "{} records for {FLOOD} look-ups", records.len());
+    let recorded: u64 = records.iter().filter_map(|event| event["count"].as_u64()).sum();
     // What was not recorded one by one is told as a number by the sensor.
     let told: u64 = ledger
         .events("sensor")
         .iter()
         .filter_map(|event| event["what"].as_str())
         .filter(|what| what.contains("DNS"))
-        .filter_map(|what| {
-            what.split_whitespace()
-                .find_map(|word| word.parse::<u64>().ok())
-        })
+        .filter_map(|what| what.split_whitespace().find_map(|word| word.parse::<u64>().ok()))
         .sum();
-    assert_eq!(
-        recorded + told,
-        FLOOD,
-        "{recorded} recorded, {told} told of"
-    );
+    assert_eq!(recorded + told, FLOOD, "{recorded} recorded, {told} told of");
 }

@@ -2,10 +2,7 @@
 //!
 //! A question that reaches the test's own name server is a leak unless a permitted dial caused it.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -28,36 +25,19 @@ fn world() -> World {
 #[test]
 fn n05_every_name_is_answered_inside_and_no_question_leaves() {
     let world = world();
-    world.policy(
-        &[loopback("allowed.test:8080"), loopback("*.wild.test:8080")],
-        &[],
-    );
-    let kinds = [
-        ("A", A),
-        ("NS", 2),
-        ("CNAME", 5),
-        ("MX", 15),
-        ("TXT", TXT),
-        ("SRV", 33),
-        ("ANY", 255),
-    ];
+    world.policy(&[loopback("allowed.test:8080"), loopback("*.wild.test:8080")], &[]);
+    let kinds =
+        [("A", A), ("NS", 2), ("CNAME", 5), ("MX", 15), ("TXT", TXT), ("SRV", 33), ("ANY", 255)];
     let mut probes = Vec::new();
     let labels: Vec<(String, String)> = ["allowed.test", "denied.test", "x.wild.test"]
         .iter()
         .flat_map(|name| {
             kinds.map(|(word, kind)| {
-                (
-                    format!("{name} {word}"),
-                    format!("dns 198.18.0.1 {name} {kind}"),
-                )
+                (format!("{name} {word}"), format!("dns 198.18.0.1 {name} {kind}"))
             })
         })
         .collect();
-    probes.extend(
-        labels
-            .iter()
-            .map(|(label, words)| (label.as_str(), words.clone())),
-    );
+    probes.extend(labels.iter().map(|(label, words)| (label.as_str(), words.clone())));
     probes.push(("tcp", "dns 198.18.0.1 allowed.test 1 tcp".to_owned()));
     probes.push(("bare", "dns 198.18.0.1 intranet 1".to_owned()));
     probes.push(("tunnel", "tunnel wild.test 40".to_owned()));
@@ -65,45 +45,20 @@ fn n05_every_name_is_answered_inside_and_no_question_leaves() {
     for (label, _) in &labels {
         let answer = answers.get(label);
         if label.ends_with(" A") {
-            assert!(
-                answer.starts_with("code=0 answers=1 198.1"),
-                "{label}: {answer}"
-            );
+            assert!(answer.starts_with("code=0 answers=1 198.1"), "{label}: {answer}");
         } else {
-            assert_eq!(
-                answer, "code=0 answers=0",
-                "{label}: only addresses are ever answered"
-            );
+            assert_eq!(answer, "code=0 answers=0", "{label}: only addresses are ever answered");
         }
     }
     answers.assert_got("tcp", "code=0 answers=1 198.1");
-    assert_eq!(
-        answers.get("bare"),
-        "code=0 answers=0",
-        "a name without a dot has no address"
-    );
-    assert!(
-        answers.get("tunnel").starts_with("answered "),
-        "{}",
-        answers.get("tunnel")
-    );
-    assert_eq!(
-        world.dns.questions(),
-        Vec::new(),
-        "a question left the machine"
-    );
+    assert_eq!(answers.get("bare"), "code=0 answers=0", "a name without a dot has no address");
+    assert!(answers.get("tunnel").starts_with("answered "), "{}", answers.get("tunnel"));
+    assert_eq!(world.dns.questions(), Vec::new(), "a question left the machine");
     let ledger = world.fixture.ledger();
     let asked = ledger.events("dns");
+    assert!(asked.iter().any(|e| e["name"] == "denied.test" && e["record"] == "A"), "{asked:#?}");
     assert!(
-        asked
-            .iter()
-            .any(|e| e["name"] == "denied.test" && e["record"] == "A"),
-        "{asked:#?}"
-    );
-    assert!(
-        asked
-            .iter()
-            .any(|e| e["name"] == "allowed.test" && e["record"] == "TXT"),
+        asked.iter().any(|e| e["name"] == "allowed.test" && e["record"] == "TXT"),
         "{asked:#?}"
     );
 }
@@ -121,10 +76,7 @@ fn n05_control_the_tunnel_carries_data_without_a_boundary() {
     );
     let outcome = world.fixture.unprotected(&script);
     assert_eq!(outcome.code, 0, "{outcome:?}");
-    assert_eq!(
-        world.dns.questions(),
-        vec![("secret.sink.test".to_owned(), TXT)]
-    );
+    assert_eq!(world.dns.questions(), vec![("secret.sink.test".to_owned(), TXT)]);
 }
 
 /// N02, N06, S18: a resolver of the agent's own choice is the gateway all the same.
@@ -136,10 +88,7 @@ fn n02_another_resolver_is_answered_by_the_gateway() {
         ("tcp", "dns 9.9.9.9 denied.test 1 tcp".to_owned()),
         ("txt", "dns 1.1.1.1 c2.sink.test 16".to_owned()),
         ("mdns", "udp 224.0.0.251 5353".to_owned()),
-        (
-            "dot",
-            format!("tcp 1.1.1.1 853 {}", hex([0x16, 3, 1, 0, 1, 1])),
-        ),
+        ("dot", format!("tcp 1.1.1.1 853 {}", hex([0x16, 3, 1, 0, 1, 1]))),
         ("ntp", "udp 192.0.2.1 123".to_owned()),
     ]);
     answers.assert_got("udp", "code=0 answers=1 198.1");
@@ -164,18 +113,9 @@ fn n05_only_permitted_dials_are_looked_up() {
     let answers = world.probe(&[
         (
             "allowed",
-            format!(
-                "tcp allowed.test {port} {}",
-                get(&format!("allowed.test:{port}"), "/")
-            ),
+            format!("tcp allowed.test {port} {}", get(&format!("allowed.test:{port}"), "/")),
         ),
-        (
-            "denied",
-            format!(
-                "tcp denied.test {port} {}",
-                get(&format!("denied.test:{port}"), "/")
-            ),
-        ),
+        ("denied", format!("tcp denied.test {port} {}", get(&format!("denied.test:{port}"), "/"))),
         ("missing", "tcp no-such-name.test 4444".to_owned()),
     ]);
     answers.assert_got("allowed", "hello from allowed");
@@ -198,26 +138,11 @@ fn n05_malformed_questions_do_no_harm() {
         ("forward pointer", format!("{head}c0ff00010001")),
         ("label runs out", format!("{head}3f616263")),
         ("reserved label type", format!("{head}80610000010001")),
-        (
-            "chaos class",
-            format!("{head}07616c6c6f77656404746573740000010003"),
-        ),
-        (
-            "nul in a label",
-            format!("{head}076576696c00616204746573740000010001"),
-        ),
-        (
-            "dot in a label",
-            format!("{head}0c616c6c6f7765642e746573740000010001"),
-        ),
-        (
-            "a response",
-            "126781800001000000000000047465737400 00010001".replace(' ', ""),
-        ),
-        (
-            "many questions",
-            format!("1267010000ff000000000000{}", "00".repeat(64)),
-        ),
+        ("chaos class", format!("{head}07616c6c6f77656404746573740000010003")),
+        ("nul in a label", format!("{head}076576696c00616204746573740000010001")),
+        ("dot in a label", format!("{head}0c616c6c6f7765642e746573740000010001")),
+        ("a response", "126781800001000000000000047465737400 00010001".replace(' ', "")),
+        ("many questions", format!("1267010000ff000000000000{}", "00".repeat(64))),
     ];
     let probes: Vec<_> = cases
         .iter()
@@ -227,10 +152,7 @@ fn n05_malformed_questions_do_no_harm() {
     let answers = world.probe(&probes);
     for (label, _) in &cases {
         let answer = answers.get(label);
-        assert!(
-            answer == "TIMEOUT" || answer.ends_with("answers=0"),
-            "{label}: {answer}"
-        );
+        assert!(answer == "TIMEOUT" || answer.ends_with("answers=0"), "{label}: {answer}");
     }
     answers.assert_got("after", "code=0 answers=1 198.1");
     assert_eq!(world.dns.questions(), Vec::new());
@@ -259,24 +181,13 @@ fn n08_look_alike_names_do_not_match() {
     }
     world.dns.set("allowed.test", &[&["127.0.0.5"]]);
     world.policy(
-        &[
-            loopback(&format!("allowed.test:{port}")),
-            loopback(&format!("*.wild.test:{port}")),
-        ],
+        &[loopback(&format!("allowed.test:{port}")), loopback(&format!("*.wild.test:{port}"))],
         &[],
     );
-    let mut probes: Vec<(&str, String)> = names
-        .iter()
-        .map(|name| (*name, format!("tcp {name} {port} {}", get(name, "/"))))
-        .collect();
-    probes.push((
-        "dot",
-        format!("tcp allowed.test. {port} {}", get("allowed.test", "/")),
-    ));
-    probes.push((
-        "case",
-        format!("tcp ALLOWED.Test {port} {}", get("allowed.TEST", "/")),
-    ));
+    let mut probes: Vec<(&str, String)> =
+        names.iter().map(|name| (*name, format!("tcp {name} {port} {}", get(name, "/")))).collect();
+    probes.push(("dot", format!("tcp allowed.test. {port} {}", get("allowed.test", "/"))));
+    probes.push(("case", format!("tcp ALLOWED.Test {port} {}", get("allowed.TEST", "/"))));
     let answers = world.probe(&probes);
     for name in names {
         answers.assert_denied(name);
@@ -297,11 +208,7 @@ fn n08_look_alike_names_do_not_match() {
 fn n08_control_the_sink_answers_without_a_boundary() {
     let world = world();
     let sink = Sink::start("127.0.0.7:0");
-    let words = format!(
-        "tcp 127.0.0.7 {} {}",
-        sink.server.port(),
-        get("evil-allowed.test", "/")
-    );
+    let words = format!("tcp 127.0.0.7 {} {}", sink.server.port(), get("evil-allowed.test", "/"));
     let answers = world.unprotected(&[("direct", words)]);
     answers.assert_got("direct", support::tcp::LEAK);
 }
@@ -350,9 +257,7 @@ fn s10_ambiguous_urls_never_reach_the_sink() {
         assert!(!answer.contains(support::tcp::LEAK), "{url}: {answer}");
     }
     sink.assert_untouched("S10");
-    let control = world
-        .fixture
-        .unprotected(&script.replace("evil.test", "127.0.0.7"));
+    let control = world.fixture.unprotected(&script.replace("evil.test", "127.0.0.7"));
     assert!(
         control.stdout.contains(support::tcp::LEAK),
         "the attack itself is broken: {control:?}"
@@ -373,10 +278,7 @@ fn s18_data_in_names_reaches_nobody() {
     );
     let outcome = world.job().sh(&script);
     assert_eq!(outcome.code, 0, "{outcome:?}");
-    assert!(
-        outcome.stdout.contains("198.1") || outcome.stdout.contains("fd52:"),
-        "{outcome:?}"
-    );
+    assert!(outcome.stdout.contains("198.1") || outcome.stdout.contains("fd52:"), "{outcome:?}");
     assert_eq!(world.dns.questions(), Vec::new());
 }
 
@@ -388,10 +290,7 @@ fn f06_a_rule_for_port_53_is_no_silent_failure() {
     for rule in ["allowed.test:53", "10.0.0.5:53"] {
         let outcome = world.job().flags(["--allow", rule]).sh("echo STARTED");
         let told = outcome.stderr.contains("53");
-        assert!(
-            told,
-            "{rule} can match nothing and nobody says so: {outcome:?}"
-        );
+        assert!(told, "{rule} can match nothing and nobody says so: {outcome:?}");
     }
 }
 

@@ -2,10 +2,7 @@
 //! parser does not see, look-ups in other processes. Nothing here depends on how a command is
 //! written, so every trick must end the same way.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -23,21 +20,12 @@ const WAYS: [(&str, &str); 17] = [
     ("proc cwd", "/proc/self/cwd/forbidden"),
     ("copy", "cp forbidden /tmp/copy && /tmp/copy"),
     ("home copy", "cp forbidden ~/copy && ~/copy"),
-    (
-        "shared memory",
-        "cp forbidden /dev/shm/copy && /dev/shm/copy",
-    ),
+    ("shared memory", "cp forbidden /dev/shm/copy && /dev/shm/copy"),
     ("link", "ln -s forbidden alias && ./alias"),
     ("hard link", "ln forbidden twin && ./twin"),
     ("shell", "sh ./forbidden"),
-    (
-        "python",
-        "python3 -c 'import subprocess; subprocess.run([\"./forbidden\"])'",
-    ),
-    (
-        "python exec",
-        "python3 -c 'import os; os.execv(\"./forbidden\", [\"x\"])'",
-    ),
+    ("python", "python3 -c 'import subprocess; subprocess.run([\"./forbidden\"])'"),
+    ("python exec", "python3 -c 'import os; os.execv(\"./forbidden\", [\"x\"])'"),
     ("env", "env ./forbidden"),
     ("find", "find . -name forbidden -exec {} \\;"),
     ("setsid", "setsid -w ./forbidden"),
@@ -55,9 +43,7 @@ fn forbidden(fixture: &Fixture, mark: &str) {
 }
 
 fn all_ways() -> String {
-    WAYS.iter()
-        .map(|(label, way)| format!("echo 'way {label}'; {way} 2>&1\n"))
-        .collect()
+    WAYS.iter().map(|(label, way)| format!("echo 'way {label}'; {way} 2>&1\n")).collect()
 }
 
 /// S13, PB6: whatever way a program is started, its effects stay inside.
@@ -77,10 +63,7 @@ fn s13_effects_are_confined_however_a_program_is_started() {
     assert_eq!(expose(&outcome.text()), Vec::<&str>::new());
     assert!(!mark.exists(), "an effect left the boundary: {outcome:?}");
     let control = fixture.unprotected("./forbidden");
-    assert!(
-        mark.exists() && !expose(&control.stdout).is_empty(),
-        "{control:?}"
-    );
+    assert!(mark.exists() && !expose(&control.stdout).is_empty(), "{control:?}");
 }
 
 /// S13, P09: with `exec = "base"` nothing that the agent wrote is started by path.
@@ -108,18 +91,10 @@ fn s13_only_the_base_is_executable_where_the_policy_says_so() {
         .collect();
     let outcome = fixture.job().flags(["--exec", "base"]).sh(&script);
     for label in direct {
-        assert_eq!(
-            outcome.answer(label),
-            "126",
-            "{label} must be EACCES: {outcome:?}"
-        );
+        assert_eq!(outcome.answer(label), "126", "{label} must be EACCES: {outcome:?}");
     }
     let without = fixture.contained(&script);
-    assert_eq!(
-        without.answer("plain"),
-        "0",
-        "the way itself is broken: {without:?}"
-    );
+    assert_eq!(without.answer("plain"), "0", "the way itself is broken: {without:?}");
 }
 
 /// S13, C03: no flag, variable, file or socket inside turns the boundary off.
@@ -176,10 +151,7 @@ fn s13_the_program_inside_cannot_act_on_its_own_run() {
          {given}/ringfence $verb >/tmp/out 2>&1; echo \"verb $verb $?\"; grep -c \"$RINGFENCE_RUN\" /tmp/out; done\n\
          {given}/ringfence run -- cat ~/.ssh/id_rsa ../sibling/secret.txt; echo nested $?; echo alive"
     ));
-    assert!(
-        outcome.stdout.contains("alive"),
-        "the run was ended from inside: {outcome:?}"
-    );
+    assert!(outcome.stdout.contains("alive"), "the run was ended from inside: {outcome:?}");
     assert_eq!(expose(&outcome.text()), Vec::<&str>::new(), "{outcome:?}");
     assert!(!outcome.stdout.contains("nested 0"), "{outcome:?}");
     for verb in ["kill", "inspect", "logs", "apply"] {
@@ -210,14 +182,9 @@ fn s14_process_substitution_reaches_nothing() {
     assert!(outcome.stdout.contains("finished"), "{outcome:?}");
     assert!(!outcome.stdout.contains(LEAK), "{outcome:?}");
     sink.assert_untouched("S14");
-    world
-        .decisions()
-        .assert_denied("sink.test", port, "no-rule");
+    world.decisions().assert_denied("sink.test", port, "no-rule");
     let control = world.fixture.unprotected(&script("127.0.0.7"));
-    assert!(
-        control.stdout.contains(LEAK),
-        "the attack itself is broken: {control:?}"
-    );
+    assert!(control.stdout.contains(LEAK), "the attack itself is broken: {control:?}");
 }
 
 /// S15, PB8: the verdict is the same after 51 and after 10,000 harmless commands, and in whatever
@@ -256,10 +223,7 @@ fn s15_length_and_form_of_a_command_change_nothing() {
     sink.assert_untouched("S15");
     for (number, form) in forms.iter().enumerate() {
         let control = world.fixture.unprotected(form);
-        assert!(
-            !expose(&control.stdout).is_empty(),
-            "form {number} is broken: {form:.80}"
-        );
+        assert!(!expose(&control.stdout).is_empty(), "form {number} is broken: {form:.80}");
     }
 }
 
@@ -280,17 +244,12 @@ fn s23_the_environment_of_others_is_not_seen() {
                   ps auxe; ps axeww; cat /proc/*/cmdline /proc/1/cmdline /proc/1/environ | tr '\\0' ' '\n\
                   grep -a -o 'CANARY[-]env[a-z-]*' /proc/*/mem /proc/*/maps\n\
                   echo; echo finished; printf 'processes\\t'; ls -d /proc/[0-9]* | wc -l";
-    let job = SECRETS
-        .iter()
-        .fold(fixture.job(), |job, (name, value)| job.env(name, value));
+    let job = SECRETS.iter().fold(fixture.job(), |job, (name, value)| job.env(name, value));
     let outcome = job.sh(script);
     assert!(outcome.stdout.contains("finished"), "{outcome:?}");
     assert!(!outcome.text().contains("CANARY-env"), "{outcome:?}");
     for (name, _) in SECRETS {
-        assert!(
-            !outcome.stdout.contains(name),
-            "{name} is named: {outcome:?}"
-        );
+        assert!(!outcome.stdout.contains(name), "{name} is named: {outcome:?}");
     }
     let seen: u32 = outcome.answer("processes").trim().parse().unwrap();
     assert!(seen < 10, "only the run's own processes are seen: {seen}");

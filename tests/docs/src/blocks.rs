@@ -24,10 +24,7 @@ impl Block {
     /// What a comment says, if it is there.
     #[must_use]
     pub fn note(&self, name: &str) -> Option<&str> {
-        self.notes
-            .iter()
-            .find(|(own, _)| own == name)
-            .map(|(_, rest)| rest.as_str())
+        self.notes.iter().find(|(own, _)| own == name).map(|(_, rest)| rest.as_str())
     }
 }
 
@@ -55,18 +52,9 @@ pub fn parse(document: &str) -> Result<Vec<Block>, usize> {
                 open = Some(block);
             }
         } else if let Some(kind) = line.strip_prefix("```") {
-            let kind = kind
-                .split_whitespace()
-                .next()
-                .unwrap_or_default()
-                .to_owned();
+            let kind = kind.split_whitespace().next().unwrap_or_default().to_owned();
             let notes = std::mem::take(&mut notes);
-            open = Some(Block {
-                kind,
-                line: index + 1,
-                text: String::new(),
-                notes,
-            });
+            open = Some(Block { kind, line: index + 1, text: String::new(), notes });
         } else if let Some(found) = note(line.trim()) {
             notes.push(found);
         } else if !line.trim().is_empty() {

@@ -49,12 +49,7 @@ pub fn steps(text: &str, line: usize) -> Vec<Step> {
     for (index, content) in text.lines().enumerate() {
         if let Some(command) = content.strip_prefix("$ ") {
             let command = command.to_owned();
-            steps.push(Step {
-                command,
-                output: Vec::new(),
-                line: line + index + 1,
-                hidden: false,
-            });
+            steps.push(Step { command, output: Vec::new(), line: line + index + 1, hidden: false });
         } else if let Some(step) = steps.last_mut() {
             if step.output.is_empty() && step.command.ends_with('\\') {
                 step.command.push('\n');
@@ -79,9 +74,7 @@ impl Stage {
     /// # Errors
     /// What the file system says.
     pub fn new(ringfence: &Path) -> io::Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("ringfence-docs-")
-            .tempdir()?;
+        let directory = tempfile::Builder::new().prefix("ringfence-docs-").tempdir()?;
         let home = directory.path().join("home");
         let project = home.join("project");
         let git = project.join(".git");
@@ -89,20 +82,14 @@ impl Stage {
             fs::create_dir_all(git.join(place))?;
         }
         fs::write(git.join("HEAD"), "ref: refs/heads/main\n")?;
-        fs::write(
-            git.join("config"),
-            "[core]\n\trepositoryformatversion = 0\n\tbare = false\n",
-        )?;
+        fs::write(git.join("config"), "[core]\n\trepositoryformatversion = 0\n\tbare = false\n")?;
         fs::write(project.join("notes.txt"), "one\n")?;
         fs::create_dir(home.join(".ssh"))?;
         fs::write(home.join(".ssh/id_ed25519"), "a decoy, not a key\n")?;
         let binaries = directory.path().join("bin");
         fs::create_dir(&binaries)?;
         std::os::unix::fs::symlink(ringfence, binaries.join("ringfence"))?;
-        Ok(Self {
-            directory,
-            binaries,
-        })
+        Ok(Self { directory, binaries })
     }
 
     fn place(&self, name: &str) -> PathBuf {
@@ -130,10 +117,7 @@ impl Stage {
             .current_dir(self.place("home/project"))
             .env_clear()
             .env("HOME", self.place("home"))
-            .env(
-                "PATH",
-                format!("{}:/usr/local/bin:/usr/bin:/bin", self.binaries.display()),
-            )
+            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.binaries.display()))
             .env("LANG", "C.UTF-8")
             .env("TERM", "dumb")
             .stdin(Stdio::null())
@@ -148,10 +132,7 @@ impl Stage {
         }
         shell.kill()?;
         shell.wait()?;
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the document's commands do not end",
-        ))
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the document's commands do not end"))
     }
 }
 
@@ -161,10 +142,7 @@ fn outcomes(text: &str) -> Vec<Outcome> {
     while let Some((output, after)) = rest.split_once(MARK) {
         let (code, next) = after.split_once('\n').unwrap_or((after, ""));
         let code = code.trim().parse().unwrap_or(-1);
-        outcomes.push(Outcome {
-            output: output.to_owned(),
-            code,
-        });
+        outcomes.push(Outcome { output: output.to_owned(), code });
         rest = next;
     }
     outcomes
@@ -232,10 +210,7 @@ mod tests {
             "$ x=5; cd .git\n$ pwd; echo $x\n[..]/.git\n5\n$ sh -c 'exit 3'\n$ echo $?\n3\n$ false";
         let steps = steps(typed, 1);
         let outcomes = stage.run(&steps).unwrap();
-        assert_eq!(
-            outcomes.iter().map(|o| o.code).collect::<Vec<_>>(),
-            [0, 0, 3, 0, 1]
-        );
+        assert_eq!(outcomes.iter().map(|o| o.code).collect::<Vec<_>>(), [0, 0, 3, 0, 1]);
         assert!(outcomes[1].output.ends_with("/.git\n5\n"));
         assert_eq!(outcomes[3].output, "3\n");
     }

@@ -1,9 +1,5 @@
 //! The edges between crates that must not exist: ARCHITECTURE.md draws them, this keeps them true.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 use ringfence_docs_tests::tree;
 use serde_json::Value;
@@ -84,34 +80,21 @@ impl Graph {
         // One platform: what others would use was never fetched.
         let output = Command::new(cargo)
             .args(["metadata", "--offline", "--locked", "--format-version", "1"])
-            .args([
-                "--filter-platform",
-                &format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
-            ])
+            .args(["--filter-platform", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH)])
             .current_dir(tree::root())
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
         let packages = metadata["packages"].as_array().unwrap();
-        let names = packages
-            .iter()
-            .map(|p| (text(p, "id"), text(p, "name")))
-            .collect();
+        let names = packages.iter().map(|p| (text(p, "id"), text(p, "name"))).collect();
         let own = packages
             .iter()
             .filter(|p| p["source"].is_null())
             .map(|p| (short(&text(p, "name")).to_owned(), text(p, "id")))
             .collect();
         let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
-        let edges = nodes
-            .iter()
-            .map(|node| (text(node, "id"), normal(node)))
-            .collect();
+        let edges = nodes.iter().map(|node| (text(node, "id"), normal(node))).collect();
         Self { names, edges, own }
     }
 
@@ -135,20 +118,14 @@ fn normal(node: &Value) -> Vec<String> {
     let all = node["deps"].as_array().unwrap().iter();
     let kept = all.filter(|dep| {
         let kinds = dep["dep_kinds"].as_array().unwrap();
-        kinds
-            .iter()
-            .any(|kind| kind["kind"].as_str() != Some("dev"))
+        kinds.iter().any(|kind| kind["kind"].as_str() != Some("dev"))
     });
     kept.map(|dep| text(dep, "pkg")).collect()
 }
 
 /// `ringfence-jail` is `jail`, `ringfence` is the command line.
 fn short(name: &str) -> &str {
-    if name == "ringfence" {
-        "cli"
-    } else {
-        name.strip_prefix("ringfence-").unwrap_or(name)
-    }
+    if name == "ringfence" { "cli" } else { name.strip_prefix("ringfence-").unwrap_or(name) }
 }
 
 #[test]
@@ -169,21 +146,14 @@ fn crates_use_what_the_map_draws() {
         }
     }
     for (name, _) in EDGES {
-        assert!(
-            graph.own.contains_key(name),
-            "the map draws {name}, which is not there"
-        );
+        assert!(graph.own.contains_key(name), "the map draws {name}, which is not there");
     }
 }
 
 #[test]
 fn gv5_heavy_and_banned_packages_stay_where_they_are() {
     let graph = Graph::read();
-    for own in graph
-        .own
-        .keys()
-        .filter(|own| EDGES.iter().any(|(name, _)| name == own))
-    {
+    for own in graph.own.keys().filter(|own| EDGES.iter().any(|(name, _)| name == own)) {
         let reach = graph.reach(own);
         for (package, may) in LEAVES {
             assert!(
@@ -201,15 +171,8 @@ fn gv5_heavy_and_banned_packages_stay_where_they_are() {
 fn gv5_what_builds_the_boundary_stays_small() {
     let graph = Graph::read();
     let reach = graph.reach("jail");
-    let others: Vec<_> = reach
-        .iter()
-        .filter(|name| !name.starts_with("ringfence"))
-        .collect();
-    assert!(
-        others.len() <= JAIL_PACKAGES,
-        "{} packages: {others:?}",
-        others.len()
-    );
+    let others: Vec<_> = reach.iter().filter(|name| !name.starts_with("ringfence")).collect();
+    assert!(others.len() <= JAIL_PACKAGES, "{} packages: {others:?}", others.len());
 }
 
 #[test]

@@ -1,11 +1,7 @@
 //! Parts of the documents that are data elsewhere: they are generated, and compared here.
 //!
 //! `UPDATE_DOCS=1 cargo test -p ringfence-docs-tests --test tables` writes them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 use ringfence_docs_tests::tree;
 use ringfence_model::residual::RESIDUAL_RISKS;
@@ -30,23 +26,17 @@ fn settle(path: &str, wanted: &str) {
         fs::write(tree::root().join(path), wanted).unwrap();
     }
     let stale = tree::text(Path::new(path)).as_deref() != Some(wanted);
-    assert!(
-        !stale,
-        "{path} is stale: {WRITE}=1 cargo test -p ringfence-docs-tests --test tables"
-    );
+    assert!(!stale, "{path} is stale: {WRITE}=1 cargo test -p ringfence-docs-tests --test tables");
 }
 
 /// Replaces what stands between the `begin: NAME` line and the next `end` line of a page.
 fn replaced(path: &str, name: &str, inner: &str) -> String {
     let page = read(path);
-    let start = page
-        .find(&format!("<!-- begin: {name}"))
-        .unwrap_or_else(|| panic!("{path}: no {name}"));
+    let start =
+        page.find(&format!("<!-- begin: {name}")).unwrap_or_else(|| panic!("{path}: no {name}"));
     let start = start + page[start..].find('\n').unwrap() + 1;
-    let end = start
-        + page[start..]
-            .find("<!-- end -->")
-            .unwrap_or_else(|| panic!("{path}: no end"));
+    let end =
+        start + page[start..].find("<!-- end -->").unwrap_or_else(|| panic!("{path}: no end"));
     format!("{}{inner}{}", &page[..start], &page[end..])
 }
 
@@ -54,20 +44,10 @@ fn replaced(path: &str, name: &str, inner: &str) -> String {
 fn gv4_the_threat_model_shows_the_residual_risks() {
     let mut table = String::from("\n| id | what is not contained | when |\n|---|---|---|\n");
     for risk in RESIDUAL_RISKS {
-        writeln!(
-            table,
-            "| `{}` | {} | {} |",
-            risk.id,
-            risk.what,
-            risk.when.words()
-        )
-        .unwrap();
+        writeln!(table, "| `{}` | {} | {} |", risk.id, risk.what, risk.when.words()).unwrap();
     }
     table.push('\n');
-    settle(
-        "THREAT-MODEL.md",
-        &replaced("THREAT-MODEL.md", "residual risks", &table),
-    );
+    settle("THREAT-MODEL.md", &replaced("THREAT-MODEL.md", "residual risks", &table));
 }
 
 #[test]
@@ -77,15 +57,9 @@ fn gv4_every_residual_risk_that_a_page_names_exists() {
         let text = tree::text(&path).unwrap();
         for (at, _) in text.match_indices("RR-") {
             let rest = &text[at..];
-            let end = rest
-                .find(|c: char| !c.is_ascii_uppercase() && c != '-')
-                .unwrap_or(rest.len());
-            assert!(
-                known.contains(&rest[..end]),
-                "{}: {}",
-                path.display(),
-                &rest[..end]
-            );
+            let end =
+                rest.find(|c: char| !c.is_ascii_uppercase() && c != '-').unwrap_or(rest.len());
+            assert!(known.contains(&rest[..end]), "{}: {}", path.display(), &rest[..end]);
         }
     }
 }
@@ -98,18 +72,13 @@ fn the_definition_page_shows_the_protected_paths() {
         writeln!(table, "| `{}{slash}` | {} |", row.path, row.why).unwrap();
     }
     table.push('\n');
-    settle(
-        "docs/definition.md",
-        &replaced("docs/definition.md", "protected paths", &table),
-    );
+    settle("docs/definition.md", &replaced("docs/definition.md", "protected paths", &table));
 }
 
 /// Every property name of a JSON schema.
 fn properties(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
     if let Some(object) = schema.as_object() {
-        let names = object
-            .get("properties")
-            .and_then(serde_json::Value::as_object);
+        let names = object.get("properties").and_then(serde_json::Value::as_object);
         found.extend(names.into_iter().flat_map(|names| names.keys().cloned()));
     }
     match schema {
@@ -137,10 +106,7 @@ fn pb3_the_definition_page_explains_every_key() {
 fn the_agents_page_names_every_profile() {
     let page = read("docs/agents.md");
     for name in ringfence_policy::profile_names() {
-        assert!(
-            page.contains(&format!("`{name}`")),
-            "docs/agents.md does not name profile {name}"
-        );
+        assert!(page.contains(&format!("`{name}`")), "docs/agents.md does not name profile {name}");
     }
 }
 
@@ -167,13 +133,7 @@ fn limits_of(text: &str) -> Vec<(String, String, String)> {
         }
         if let Some(whole) = pending.take_if(|open| open.ends_with(';')) {
             let (head, value) = whole.split_once('=').expect("a value");
-            let name = head
-                .split("const ")
-                .nth(1)
-                .unwrap()
-                .split(':')
-                .next()
-                .unwrap();
+            let name = head.split("const ").nth(1).unwrap().split(':').next().unwrap();
             let value = value.trim().trim_end_matches(';').to_owned();
             found.push((name.trim().to_owned(), value, std::mem::take(&mut words)));
         }
@@ -194,13 +154,8 @@ fn the_limits_page_is_what_the_code_says() {
         if rows.is_empty() {
             continue;
         }
-        let title = path
-            .parent()
-            .unwrap()
-            .display()
-            .to_string()
-            .replace("crates/", "")
-            .replace("/src", "");
+        let title =
+            path.parent().unwrap().display().to_string().replace("crates/", "").replace("/src", "");
         write!(page, "\n## {title}\n\n| limit | value | |\n|---|---|---|\n").unwrap();
         for (name, value, words) in rows {
             assert!(!words.is_empty(), "{}: {name} has no words", path.display());
@@ -224,10 +179,7 @@ fn tests() -> BTreeMap<String, String> {
                 found.insert(name.to_owned(), path.display().to_string());
                 marked = false;
             } else if function(line).is_some_and(|name| is_proptest(&text, name)) {
-                found.insert(
-                    function(line).unwrap().to_owned(),
-                    path.display().to_string(),
-                );
+                found.insert(function(line).unwrap().to_owned(), path.display().to_string());
             }
         }
     }
@@ -242,10 +194,7 @@ fn function(line: &str) -> Option<&str> {
 /// Functions of `proptest!` take `x in …` arguments.
 fn is_proptest(text: &str, name: &str) -> bool {
     text.contains("proptest!") && text.contains(&format!("fn {name}(")) && {
-        let after = text
-            .split(&format!("fn {name}("))
-            .nth(1)
-            .unwrap_or_default();
+        let after = text.split(&format!("fn {name}(")).nth(1).unwrap_or_default();
         after.split(')').next().unwrap_or_default().contains(" in ")
     }
 }
@@ -273,19 +222,14 @@ fn every_attack_has_tests_or_a_reason() {
         }
         let names: Vec<_> = tests.keys().filter(|name| carries(name, id)).collect();
         // A row may name tests by hand that carry another id.
-        let excused = ["later:", "n/a:", "`"]
-            .iter()
-            .any(|word| cells[4].starts_with(word));
+        let excused = ["later:", "n/a:", "`"].iter().any(|word| cells[4].starts_with(word));
         let last = if names.is_empty() {
             if !excused {
                 bare.push(id.to_owned());
             }
             cells[4].to_owned()
         } else {
-            let shown = names
-                .iter()
-                .take(NAMES_SHOWN)
-                .map(|name| format!("`{name}`"));
+            let shown = names.iter().take(NAMES_SHOWN).map(|name| format!("`{name}`"));
             let mut text = shown.collect::<Vec<_>>().join(", ");
             if names.len() > NAMES_SHOWN {
                 write!(text, " and {} more", names.len() - NAMES_SHOWN).unwrap();
@@ -297,11 +241,7 @@ fn every_attack_has_tests_or_a_reason() {
     if env::var_os(WRITE).is_some() {
         settle("docs/cve.md", &page);
     }
-    assert!(
-        bare.is_empty(),
-        "rows of docs/cve.md without a test or a reason: {}",
-        bare.join(" ")
-    );
+    assert!(bare.is_empty(), "rows of docs/cve.md without a test or a reason: {}", bare.join(" "));
 }
 
 #[test]
@@ -310,10 +250,7 @@ fn every_test_and_benchmark_that_a_page_names_exists() {
     for page in ["docs/cve.md", "SPECIFICATION.md"] {
         for line in read(page).lines().filter(|line| line.starts_with("| ")) {
             let cells: Vec<_> = line.split('|').collect();
-            let last = cells
-                .get(cells.len().saturating_sub(2))
-                .copied()
-                .unwrap_or_default();
+            let last = cells.get(cells.len().saturating_sub(2)).copied().unwrap_or_default();
             for name in last.split('`').skip(1).step_by(2) {
                 let exists = if name.contains('/') {
                     tree::root().join(name).exists()

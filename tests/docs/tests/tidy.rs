@@ -1,9 +1,5 @@
 //! The repository's shape: headers, sizes, unsafe code, words that must not stand anywhere.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 use ringfence_docs_tests::tree;
 use std::path::{Path, PathBuf};
@@ -13,10 +9,8 @@ const REVIEW_LINES: usize = 600;
 /// Lines that no source file has.
 const MOST_LINES: usize = 1000;
 /// Source files that may pass [`REVIEW_LINES`], each with a reason.
-const LONG: [(&str, &str); 1] = [(
-    "crates/sys/src/seccomp/table.rs",
-    "a table: one row per system call",
-)];
+const LONG: [(&str, &str); 1] =
+    [("crates/sys/src/seccomp/table.rs", "a table: one row per system call")];
 
 /// Words that stand nowhere, spelled backwards so that they do not stand here either: hosts of
 /// package registries, and places of the machine that this was written on.
@@ -54,9 +48,7 @@ const LOCKS: [&str; 2] = ["Cargo.lock", "fuzz/Cargo.lock"];
 
 fn sources() -> Vec<(PathBuf, String)> {
     let all = tree::with_extension("rs").unwrap();
-    all.into_iter()
-        .map(|path| (path.clone(), tree::text(&path).expect("a text")))
-        .collect()
+    all.into_iter().map(|path| (path.clone(), tree::text(&path).expect("a text"))).collect()
 }
 
 fn backwards(word: &str) -> String {
@@ -81,11 +73,7 @@ fn no_source_file_is_too_long() {
         let lines = text.lines().count();
         let excused = LONG.iter().any(|(file, _)| path == Path::new(file));
         let most = if excused { MOST_LINES } else { REVIEW_LINES };
-        assert!(
-            lines <= most,
-            "{} has {lines} lines, {most} are the most",
-            path.display()
-        );
+        assert!(lines <= most, "{} has {lines} lines, {most} are the most", path.display());
     }
 }
 
@@ -107,11 +95,7 @@ fn unsafe_code_stands_in_one_crate() {
             let code = line.split("//").next().unwrap_or_default();
             begins.iter().any(|begin| code.contains(begin)) && !code.contains('"')
         });
-        assert!(
-            !has || is_sys || attacks,
-            "{} has unsafe code",
-            path.display()
-        );
+        assert!(!has || is_sys || attacks, "{} has unsafe code", path.display());
     }
     assert!(roots > 10, "only {roots} crate roots were found");
 }
@@ -128,28 +112,16 @@ fn crates_are_alike() {
             "license.workspace = true",
             "description = ",
         ] {
-            assert!(
-                text.contains(line),
-                "{} lacks `{}`",
-                path.display(),
-                line.replace('\n', " ")
-            );
+            assert!(text.contains(line), "{} lacks `{}`", path.display(), line.replace('\n', " "));
         }
         // Versions stand in one place; what has a version here would drift.
         let parsed: toml::Table = toml::from_str(&text).unwrap();
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            for (name, value) in parsed
-                .get(section)
-                .and_then(toml::Value::as_table)
-                .into_iter()
-                .flatten()
+            for (name, value) in
+                parsed.get(section).and_then(toml::Value::as_table).into_iter().flatten()
             {
                 let pinned = value.is_str() || value.get("version").is_some();
-                assert!(
-                    !pinned,
-                    "{}: {name} has a version of its own",
-                    path.display()
-                );
+                assert!(!pinned, "{}: {name} has a version of its own", path.display());
             }
         }
     }
@@ -206,12 +178,7 @@ fn what_decides_reads_no_clock_and_opens_nothing() {
         for (index, line) in code.lines().enumerate() {
             let line_code = line.split("//").next().unwrap_or_default();
             for word in forbidden {
-                assert!(
-                    !line_code.contains(word),
-                    "{}:{}: {word}",
-                    path.display(),
-                    index + 1
-                );
+                assert!(!line_code.contains(word), "{}:{}: {word}", path.display(), index + 1);
             }
         }
     }

@@ -45,10 +45,7 @@ pub enum HttpError {
 }
 
 fn find<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
-    headers
-        .iter()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.as_str())
+    headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 /// Reads one request; `None` if the client closed the connection between two requests.
@@ -73,14 +70,9 @@ pub fn read_request(
         return Err(HttpError::Bad("version"));
     }
     let headers = read_headers(reader)?;
-    let connection = find(&headers, "connection")
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    let keep_alive = if version == "HTTP/1.1" {
-        connection != "close"
-    } else {
-        connection == "keep-alive"
-    };
+    let connection = find(&headers, "connection").unwrap_or_default().to_ascii_lowercase();
+    let keep_alive =
+        if version == "HTTP/1.1" { connection != "close" } else { connection == "keep-alive" };
     if find(&headers, "expect").is_some_and(|v| v.eq_ignore_ascii_case("100-continue")) {
         writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         writer.flush()?;
@@ -120,9 +112,7 @@ fn read_line(reader: &mut impl BufRead) -> Result<Option<String>, HttpError> {
     if line.last() == Some(&b'\r') {
         line.pop();
     }
-    String::from_utf8(line)
-        .map(Some)
-        .map_err(|_| HttpError::Bad("line is not UTF-8"))
+    String::from_utf8(line).map(Some).map_err(|_| HttpError::Bad("line is not UTF-8"))
 }
 
 fn read_headers(reader: &mut impl BufRead) -> Result<Vec<(String, String)>, HttpError> {
@@ -147,11 +137,8 @@ fn read_body(
     reader: &mut impl BufRead,
     headers: &[(String, String)],
 ) -> Result<Vec<u8>, HttpError> {
-    let lengths: Vec<&str> = headers
-        .iter()
-        .filter(|(k, _)| k == "content-length")
-        .map(|(_, v)| v.as_str())
-        .collect();
+    let lengths: Vec<&str> =
+        headers.iter().filter(|(k, _)| k == "content-length").map(|(_, v)| v.as_str()).collect();
     match (find(headers, "transfer-encoding"), lengths.as_slice()) {
         (None, []) => Ok(Vec::new()),
         (None, [length]) => {
@@ -159,9 +146,7 @@ fn read_body(
             if !length.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(HttpError::Bad("content-length"));
             }
-            let length = length
-                .parse()
-                .map_err(|_| HttpError::Bad("content-length"))?;
+            let length = length.parse().map_err(|_| HttpError::Bad("content-length"))?;
             let mut body = Vec::new();
             read_exactly(reader, length, &mut body)?;
             Ok(body)
@@ -311,9 +296,7 @@ mod tests {
 
     #[test]
     fn absolute_targets_lose_their_authority() {
-        let request = parse(b"GET http://x:1/a?b HTTP/1.0\r\n\r\n")
-            .unwrap()
-            .unwrap();
+        let request = parse(b"GET http://x:1/a?b HTTP/1.0\r\n\r\n").unwrap().unwrap();
         assert_eq!((request.path.as_str(), request.query.as_str()), ("/a", "b"));
         assert!(!request.keep_alive);
     }

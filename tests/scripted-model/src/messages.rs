@@ -48,10 +48,8 @@ pub fn role(request: &Value) -> Role {
 
 /// A tool without a type, or of type `custom`, is run by the agent; others by the API itself.
 fn is_own_tool(tool: &Value) -> bool {
-    matches!(
-        tool.get("type").and_then(Value::as_str),
-        None | Some("custom")
-    ) && tool.get("name").is_some()
+    matches!(tool.get("type").and_then(Value::as_str), None | Some("custom"))
+        && tool.get("name").is_some()
 }
 
 fn has_tool_result(message: &Value) -> bool {
@@ -62,10 +60,7 @@ fn has_tool_result(message: &Value) -> bool {
 }
 
 fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The id of a tool call: `toolu_TURN_CALL`, both from 0, so that a test can name a result.
@@ -80,22 +75,10 @@ pub fn answer(script: &Script, request: &Value) -> Value {
     let role = role(request);
     let (id, turn) = match role {
         Role::Turn(n) => {
-            let over = || Turn {
-                text: OVER.to_owned(),
-                tools: Vec::new(),
-            };
-            (
-                format!("msg_{n}"),
-                script.turns.get(n).cloned().unwrap_or_else(over),
-            )
+            let over = || Turn { text: OVER.to_owned(), tools: Vec::new() };
+            (format!("msg_{n}"), script.turns.get(n).cloned().unwrap_or_else(over))
         }
-        Role::Aside => (
-            "msg_aside".to_owned(),
-            Turn {
-                text: aside(request),
-                tools: Vec::new(),
-            },
-        ),
+        Role::Aside => ("msg_aside".to_owned(), Turn { text: aside(request), tools: Vec::new() }),
     };
     let number = if let Role::Turn(n) = role { n } else { 0 };
     let mut content = Vec::new();
@@ -110,11 +93,7 @@ pub fn answer(script: &Script, request: &Value) -> Value {
             "input": tool.input,
         }));
     }
-    let stop = if turn.tools.is_empty() {
-        "end_turn"
-    } else {
-        "tool_use"
-    };
+    let stop = if turn.tools.is_empty() { "end_turn" } else { "tool_use" };
     let written: usize = content.iter().map(|block| block.to_string().len()).sum();
     json!({
         "id": id,
@@ -165,10 +144,7 @@ pub fn tokens(bytes: usize) -> usize {
 #[must_use]
 pub fn events(answer: &Value) -> Vec<String> {
     let mut start = answer.clone();
-    let output_tokens = answer
-        .pointer("/usage/output_tokens")
-        .cloned()
-        .unwrap_or_default();
+    let output_tokens = answer.pointer("/usage/output_tokens").cloned().unwrap_or_default();
     if let Some(fields) = start.as_object_mut() {
         fields.insert("content".to_owned(), json!([]));
         fields.insert("stop_reason".to_owned(), Value::Null);
@@ -214,9 +190,7 @@ fn block_events(index: usize, block: &Value, events: &mut Vec<String>) {
             "delta": {"type": kind, key: piece},
         })));
     }
-    events.push(event(
-        &json!({"type": "content_block_stop", "index": index}),
-    ));
+    events.push(event(&json!({"type": "content_block_stop", "index": index})));
 }
 
 /// Cuts text into pieces of at most [`DELTA_BYTES`], never inside a character.
@@ -273,14 +247,8 @@ mod tests {
         let first = answer(&script(), &conversation(0));
         assert_eq!(first["stop_reason"], "tool_use");
         assert_eq!(first["content"][2]["id"], "toolu_0_1");
-        assert_eq!(
-            answer(&script(), &conversation(1))["stop_reason"],
-            "end_turn"
-        );
-        assert_eq!(
-            answer(&script(), &conversation(2))["content"][0]["text"],
-            OVER
-        );
+        assert_eq!(answer(&script(), &conversation(1))["stop_reason"], "end_turn");
+        assert_eq!(answer(&script(), &conversation(2))["content"][0]["text"], OVER);
     }
 
     #[test]
@@ -309,18 +277,12 @@ mod tests {
         for data in &parsed {
             match data["type"].as_str().unwrap() {
                 "content_block_start" => {
-                    message["content"]
-                        .as_array_mut()
-                        .unwrap()
-                        .push(data["content_block"].clone());
+                    message["content"].as_array_mut().unwrap().push(data["content_block"].clone());
                     texts.push(String::new());
                 }
                 "content_block_delta" => {
                     let delta = &data["delta"];
-                    let piece = delta
-                        .get("text")
-                        .or_else(|| delta.get("partial_json"))
-                        .unwrap();
+                    let piece = delta.get("text").or_else(|| delta.get("partial_json")).unwrap();
                     texts.last_mut().unwrap().push_str(piece.as_str().unwrap());
                 }
                 "content_block_stop" => {

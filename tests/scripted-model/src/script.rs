@@ -93,10 +93,7 @@ impl Script {
     /// # Errors
     /// As [`Script::parse`], or if the file cannot be read or is too large.
     pub fn load(path: &Path, variables: &BTreeMap<String, String>) -> Result<Self, ScriptError> {
-        let failed = |source| ScriptError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| ScriptError::Read { path: path.to_owned(), source };
         let mut text = String::new();
         File::open(path)
             .map_err(failed)?
@@ -104,9 +101,7 @@ impl Script {
             .read_to_string(&mut text)
             .map_err(failed)?;
         if text.len() as u64 > MAX_SCRIPT_BYTES {
-            return Err(ScriptError::TooLarge {
-                path: path.to_owned(),
-            });
+            return Err(ScriptError::TooLarge { path: path.to_owned() });
         }
         Self::parse(&text, variables)
     }
@@ -153,10 +148,7 @@ mod tests {
     use super::*;
 
     fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     #[test]

@@ -84,11 +84,7 @@ impl Server {
         });
         let theirs = Arc::clone(&shared);
         let acceptor = thread::spawn(move || accept_all(&listener, &theirs));
-        Ok(Self {
-            address,
-            shared,
-            acceptor: Some(acceptor),
-        })
+        Ok(Self { address, shared, acceptor: Some(acceptor) })
     }
 
     /// Where it listens.
@@ -198,9 +194,7 @@ fn answer(
     });
     let conversation = request.method == "POST" && request.path == "/v1/messages" && is_object;
     let role = conversation.then(|| messages::role(&body));
-    shared
-        .transcript
-        .append(&Record::new(request, body.clone(), role))?;
+    shared.transcript.append(&Record::new(request, body.clone(), role))?;
 
     let (status, reply) = match (request.method.as_str(), request.path.as_str()) {
         ("POST", "/v1/messages") if is_object => {
@@ -214,19 +208,14 @@ fn answer(
             let count = messages::tokens(request.body.len());
             (200, json!({"input_tokens": count}).to_string().into_bytes())
         }
-        ("POST", "/v1/messages" | "/v1/messages/count_tokens") => (
-            400,
-            error_body("invalid_request_error", "the body is not a JSON object"),
-        ),
-        (_, "/v1/messages" | "/v1/messages/count_tokens") => (
-            405,
-            error_body("invalid_request_error", "only POST is served here"),
-        ),
+        ("POST", "/v1/messages" | "/v1/messages/count_tokens") => {
+            (400, error_body("invalid_request_error", "the body is not a JSON object"))
+        }
+        (_, "/v1/messages" | "/v1/messages/count_tokens") => {
+            (405, error_body("invalid_request_error", "only POST is served here"))
+        }
         ("GET" | "HEAD", "/") => (200, b"{}".to_vec()),
-        (_, path) => (
-            404,
-            error_body("not_found_error", &format!("nothing is served at {path}")),
-        ),
+        (_, path) => (404, error_body("not_found_error", &format!("nothing is served at {path}"))),
     };
     let head = request.method == "HEAD";
     http::write_response(writer, status, JSON, &reply, head, request.keep_alive)
@@ -237,12 +226,7 @@ fn stream_events(
     reply: &Value,
     writer: &mut BufWriter<&TcpStream>,
 ) -> io::Result<()> {
-    http::start_chunks(
-        writer,
-        200,
-        "text/event-stream; charset=utf-8",
-        request.keep_alive,
-    )?;
+    http::start_chunks(writer, 200, "text/event-stream; charset=utf-8", request.keep_alive)?;
     for event in messages::events(reply) {
         http::write_chunk(writer, event.as_bytes())?;
     }
@@ -250,7 +234,5 @@ fn stream_events(
 }
 
 fn error_body(kind: &str, message: &str) -> Vec<u8> {
-    json!({"type": "error", "error": {"type": kind, "message": message}})
-        .to_string()
-        .into_bytes()
+    json!({"type": "error", "error": {"type": kind, "message": message}}).to_string().into_bytes()
 }

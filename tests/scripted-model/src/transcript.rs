@@ -62,10 +62,7 @@ impl Record {
     /// The first value of a header; `name` in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -79,9 +76,7 @@ impl Transcript {
     /// Opens the file for appending; `None` records nothing.
     pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
         let open = |path| OpenOptions::new().create(true).append(true).open(path);
-        Ok(Self {
-            file: path.map(open).transpose()?.map(Mutex::new),
-        })
+        Ok(Self { file: path.map(open).transpose()?.map(Mutex::new) })
     }
 
     /// Appends one record in one write.
@@ -91,9 +86,7 @@ impl Transcript {
         };
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
-        file.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write_all(&line)
+        file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
     }
 }
 
@@ -138,9 +131,7 @@ fn tool_result(block: &Value) -> Option<ToolResult> {
     let text = match block.get("content") {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(parts)) => {
-            let texts = parts
-                .iter()
-                .filter_map(|p| p.get("text").and_then(Value::as_str));
+            let texts = parts.iter().filter_map(|p| p.get("text").and_then(Value::as_str));
             texts.collect::<Vec<_>>().join("\n")
         }
         _ => String::new(),
@@ -148,9 +139,6 @@ fn tool_result(block: &Value) -> Option<ToolResult> {
     Some(ToolResult {
         id: block.get("tool_use_id")?.as_str()?.to_owned(),
         text,
-        is_error: block
-            .get("is_error")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
+        is_error: block.get("is_error").and_then(Value::as_bool).unwrap_or(false),
     })
 }

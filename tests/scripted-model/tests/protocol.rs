@@ -35,9 +35,7 @@ impl Answer {
 
 impl Client {
     fn new(server: &Server) -> Self {
-        Self {
-            reader: BufReader::new(TcpStream::connect(server.address()).unwrap()),
-        }
+        Self { reader: BufReader::new(TcpStream::connect(server.address()).unwrap()) }
     }
 
     fn raw(&mut self, text: &str, head: bool) -> Answer {
@@ -73,11 +71,7 @@ impl Client {
     }
 
     fn send(&mut self, method: &str, target: &str, body: &Value) -> Answer {
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         let text = format!(
             "{method} {target} HTTP/1.1\r\nHost: x\r\nX-Api-Key: key-1\r\n\
              Content-Length: {}\r\n\r\n{body}",
@@ -124,25 +118,17 @@ fn a_whole_conversation_on_one_connection() {
     assert!(streamed.chunks.iter().all(|c| c.ends_with("\n\n")));
     assert!(streamed.chunks.concat().contains(r#""id":"toolu_0_0""#));
 
-    let whole = client
-        .send("POST", "/v1/messages", &request(&["uid=0"], false))
-        .json();
+    let whole = client.send("POST", "/v1/messages", &request(&["uid=0"], false)).json();
     assert_eq!(whole["content"], json!([{"type": "text", "text": "last"}]));
     assert_eq!(whole["stop_reason"], "end_turn");
 
     let records = transcript::read(&path).unwrap();
-    assert_eq!(
-        records.iter().map(|r| r.turn).collect::<Vec<_>>(),
-        [Some(0), Some(1)]
-    );
+    assert_eq!(records.iter().map(|r| r.turn).collect::<Vec<_>>(), [Some(0), Some(1)]);
     assert_eq!(records[0].query, "beta=true");
     assert_eq!(records[0].header("x-api-key"), Some("key-1"));
     let results = transcript::tool_results(&records);
     assert_eq!(results.len(), 1);
-    assert_eq!(
-        (results[0].id.as_str(), results[0].text.as_str()),
-        ("toolu_0_0", "uid=0")
-    );
+    assert_eq!((results[0].id.as_str(), results[0].text.as_str()), ("toolu_0_0", "uid=0"));
     assert!(results[0].is_error);
 }
 
@@ -161,13 +147,9 @@ fn other_requests_are_answered_sensibly_and_recorded() {
         (missing.status, missing.json()["error"]["type"].clone()),
         (404, json!("not_found_error"))
     );
-    let counted = client
-        .send("POST", "/v1/messages/count_tokens", &request(&[], false))
-        .json();
+    let counted = client.send("POST", "/v1/messages/count_tokens", &request(&[], false)).json();
     assert!(counted["input_tokens"].as_u64().unwrap() > 1);
-    let aside = client
-        .send("POST", "/v1/messages", &json!({"messages": []}))
-        .json();
+    let aside = client.send("POST", "/v1/messages", &json!({"messages": []})).json();
     assert_eq!(aside["stop_reason"], "end_turn");
 
     let records = transcript::read(&path).unwrap();
@@ -183,10 +165,7 @@ fn a_bad_request_ends_its_connection_only() {
     let text = "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_eq!(bad.raw(text, false).status, 400);
     assert_eq!(bad.reader.read(&mut [0]).unwrap(), 0);
-    assert_eq!(
-        Client::new(&server).send("GET", "/", &Value::Null).status,
-        200
-    );
+    assert_eq!(Client::new(&server).send("GET", "/", &Value::Null).status, 200);
 }
 
 #[test]
@@ -214,25 +193,15 @@ fn the_program_prints_its_port_and_ends_with_its_input() {
         .spawn()
         .unwrap();
     let mut port = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut port)
-        .unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
     let stream = TcpStream::connect(("127.0.0.1", port.trim().parse().unwrap())).unwrap();
-    let mut client = Client {
-        reader: BufReader::new(stream),
-    };
-    let answer = client
-        .send("POST", "/v1/messages", &request(&[], false))
-        .json();
+    let mut client = Client { reader: BufReader::new(stream) };
+    let answer = client.send("POST", "/v1/messages", &request(&[], false)).json();
     assert_eq!(answer["content"][0]["text"], "hello you");
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
 
-    let output = Command::new(program)
-        .arg("--script")
-        .arg(&file)
-        .output()
-        .unwrap();
+    let output = Command::new(program).arg("--script").arg(&file).output().unwrap();
     assert!(!output.status.success());
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("--set who=VALUE"), "{message}");

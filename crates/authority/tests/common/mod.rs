@@ -15,18 +15,12 @@ struct PlainHost;
 
 impl Host for PlainHost {
     fn resolve(&self, path: &Path) -> Result<Found, Unresolved> {
-        Ok(Found {
-            path: path.to_owned(),
-            kind: FoundKind::Directory,
-        })
+        Ok(Found { path: path.to_owned(), kind: FoundKind::Directory })
     }
 }
 
 /// The moment of most questions.
-pub const NOW: Now = Now {
-    unix_s: 1_800_000_000,
-    elapsed_ms: 1000,
-};
+pub const NOW: Now = Now { unix_s: 1_800_000_000, elapsed_ms: 1000 };
 
 /// Compiles a trusted project definition.
 pub fn policy(body: &str) -> Compiled {
@@ -69,17 +63,10 @@ pub fn endpoint(name: &str, claimed: &str, address: &str, port: u16) -> Endpoint
 
 /// A question.
 pub fn ask(action: Action, resource: Resource) -> Request {
-    Request {
-        action,
-        resource,
-        context: Context::default(),
-    }
+    Request { action, resource, context: Context::default() }
 }
 
 /// A connection.
 pub fn connect(name: &str, claimed: &str, address: &str, port: u16) -> Request {
-    ask(
-        Action::Connect,
-        Resource::Endpoint(endpoint(name, claimed, address, port)),
-    )
+    ask(Action::Connect, Resource::Endpoint(endpoint(name, claimed, address, port)))
 }

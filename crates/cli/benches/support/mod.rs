@@ -38,10 +38,8 @@ impl Place {
             .tempdir()
             .expect("a temporary directory");
         let root = directory.path().canonicalize().expect("canonical");
-        let binary = std::env::var_os(BINARY).map_or_else(
-            || PathBuf::from(env!("CARGO_BIN_EXE_ringfence")),
-            PathBuf::from,
-        );
+        let binary = std::env::var_os(BINARY)
+            .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_ringfence")), PathBuf::from);
         let place = Self {
             binary: binary.canonicalize().expect("the program under test"),
             path: "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin".to_owned(),
@@ -160,9 +158,7 @@ pub fn durations(command: &mut Command) -> Vec<Duration> {
     let output = command.output().expect("a start");
     assert!(output.status.success(), "{command:?}: {output:?}");
     let text = String::from_utf8(output.stdout).expect("text");
-    text.lines()
-        .map(|line| Duration::from_nanos(line.parse().expect("nanoseconds")))
-        .collect()
+    text.lines().map(|line| Duration::from_nanos(line.parse().expect("nanoseconds"))).collect()
 }
 
 /// The middle one.

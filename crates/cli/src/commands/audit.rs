@@ -21,7 +21,11 @@ pub fn verify(args: &AuditVerifyArgs) -> Result<u8, Failure> {
         }))?;
         return Ok(0);
     }
-    line(&format!("ok: {} records of run {}, none changed, missing or out of order", summary.records, run.id()))?;
+    line(&format!(
+        "ok: {} records of run {}, none changed, missing or out of order",
+        summary.records,
+        run.id()
+    ))?;
     line(&format!("  from {} to {}", summary.first_time, summary.last_time))?;
     line(&format!("  head sha256:{}", summary.head))?;
     if !summary.ended {

@@ -57,7 +57,12 @@ fn show(report: &Report) -> Result<(), Failure> {
         };
         line(&format!("{:2}  {:what$}  {}  {}{note}", index + 1, row.what, cells[0], cells[1]))?;
     }
-    line(&format!("    {:what$}  {:free$}  {} ms", "", format!("{} ms", report.free_ms), report.contained_ms))?;
+    line(&format!(
+        "    {:what$}  {:free$}  {} ms",
+        "",
+        format!("{} ms", report.free_ms),
+        report.contained_ms
+    ))?;
     line("")?;
     close(report)
 }
@@ -73,7 +78,9 @@ fn close(report: &Report) -> Result<(), Failure> {
     let of = report.rows.len();
     let succeeded = report.rows.iter().filter(|row| row.succeeded_free).count();
     let held = report.rows.iter().filter(|row| row.held).count();
-    line(&format!("{succeeded} of {of} succeeded free, {held} of {of} were contained; judged by the decoy host, not by the agent."))?;
+    line(&format!(
+        "{succeeded} of {of} succeeded free, {held} of {of} were contained; judged by the decoy host, not by the agent."
+    ))?;
     if let Some(records) = report.records {
         line(&format!(
             "The ledger of the contained run was whole: {records} records, {} denials.",

@@ -33,11 +33,23 @@ fn show(inspection: &Inspection) -> Result<(), Failure> {
     match (&inspection.status, &inspection.end) {
         (Some(status), _) => line(&format!(
             "state:     running for {} s, {} allowed, {} denied, {} programs, {} bytes out, {} in",
-            status.elapsed_ms / 1000, status.allowed, status.denied, status.execs, status.sent, status.received
+            status.elapsed_ms / 1000,
+            status.allowed,
+            status.denied,
+            status.execs,
+            status.sent,
+            status.received
         ))?,
         (None, Some(end)) => line(&format!(
             "state:     {} with {} after {} ms, {} allowed, {} denied, {} programs, {} bytes out, {} in",
-            end.cause, end.code, end.duration_ms, end.allowed, end.denied, end.execs, end.sent, end.received
+            end.cause,
+            end.code,
+            end.duration_ms,
+            end.allowed,
+            end.denied,
+            end.execs,
+            end.sent,
+            end.received
         ))?,
         (None, None) => line("state:     its supervisor is gone")?,
     }

@@ -12,11 +12,7 @@ pub fn run(args: &LogsArgs) -> Result<u8, Failure> {
     let (_, run) = view::find(args.run.as_deref())?;
     let mut out = std::io::stdout();
     view::logs(&run, args.follow, &mut |record, text| {
-        if args.json {
-            writeln!(out, "{text}")
-        } else {
-            writeln!(out, "{}", render_record(record))
-        }
+        if args.json { writeln!(out, "{text}") } else { writeln!(out, "{}", render_record(record)) }
     })?;
     Ok(0)
 }

@@ -13,7 +13,11 @@ pub fn run(args: &PsArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     if rows.is_empty() {
-        line(if args.all { "no runs" } else { "no run is running; `ringfence ps --all` lists ended ones" })?;
+        line(if args.all {
+            "no runs"
+        } else {
+            "no run is running; `ringfence ps --all` lists ended ones"
+        })?;
         return Ok(0);
     }
     let cells: Vec<Vec<String>> = rows

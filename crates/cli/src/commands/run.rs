@@ -31,16 +31,22 @@ fn tell(finished: &Finished) {
         show(denied);
     }
     if finished.more_denied > 0 {
-        eprintln!("denied: {} more; see them with: ringfence logs {}", finished.more_denied, finished.id);
+        eprintln!(
+            "denied: {} more; see them with: ringfence logs {}",
+            finished.more_denied, finished.id
+        );
     }
     if finished.changes {
         let id = &finished.id;
-        eprintln!("changes: kept apart from the project\n  look:  ringfence diff {id}\n  keep:  ringfence apply --run {id}    drop:  ringfence discard {id}");
+        eprintln!(
+            "changes: kept apart from the project\n  look:  ringfence diff {id}\n  keep:  ringfence apply --run {id}    drop:  ringfence discard {id}"
+        );
     }
 }
 
 fn show(denied: &Denied) {
-    let times = if denied.count == 1 { String::new() } else { format!(" ({} times)", denied.count) };
+    let times =
+        if denied.count == 1 { String::new() } else { format!(" ({} times)", denied.count) };
     eprintln!("denied: {}{times}", denied.explanation.what);
     eprintln!("  why:  {}", denied.explanation.why);
     if let Some(now) = &denied.explanation.now {

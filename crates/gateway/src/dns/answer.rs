@@ -36,24 +36,15 @@ pub struct Answer {
     pub address: Option<IpAddr>,
 }
 
-const NOTHING: Answer = Answer {
-    code: Code::NoError,
-    address: None,
-};
+const NOTHING: Answer = Answer { code: Code::NoError, address: None };
 
 /// Decides the answer, binding the name where it gets an address.
 pub fn answer(query: &Query, names: &mut Names) -> Answer {
     if query.opcode != 0 {
-        return Answer {
-            code: Code::NotImplemented,
-            address: None,
-        };
+        return Answer { code: Code::NotImplemented, address: None };
     }
     if query.class != CLASS_IN {
-        return Answer {
-            code: Code::Refused,
-            address: None,
-        };
+        return Answer { code: Code::Refused, address: None };
     }
     if query.kind != kind::A && query.kind != kind::AAAA {
         return NOTHING;
@@ -65,18 +56,11 @@ pub fn answer(query: &Query, names: &mut Names) -> Answer {
         return NOTHING;
     }
     match names.bind(&name) {
-        None => Answer {
-            code: Code::ServerFailure,
-            address: None,
-        },
-        Some(index) if query.kind == kind::A => Answer {
-            code: Code::NoError,
-            address: Some(v4(index).into()),
-        },
-        Some(index) => Answer {
-            code: Code::NoError,
-            address: Some(v6(index).into()),
-        },
+        None => Answer { code: Code::ServerFailure, address: None },
+        Some(index) if query.kind == kind::A => {
+            Answer { code: Code::NoError, address: Some(v4(index).into()) }
+        }
+        Some(index) => Answer { code: Code::NoError, address: Some(v6(index).into()) },
     }
 }
 
@@ -89,12 +73,7 @@ pub fn packet(query: &Query, answer: Answer) -> Vec<u8> {
         | (u16::from(query.recursion) << 8)
         | 0x0080
         | answer.code as u16;
-    let counts = [
-        1,
-        u16::from(answer.address.is_some()),
-        0,
-        u16::from(query.edns),
-    ];
+    let counts = [1, u16::from(answer.address.is_some()), 0, u16::from(query.edns)];
     for word in [query.id, flags].iter().chain(&counts) {
         out.extend_from_slice(&word.to_be_bytes());
     }
@@ -149,16 +128,7 @@ mod tests {
         question.extend_from_slice(&kind.to_be_bytes());
         question.extend_from_slice(&1u16.to_be_bytes());
         let name = name.to_owned();
-        Query {
-            id: 7,
-            opcode: 0,
-            recursion: true,
-            name,
-            kind,
-            class: 1,
-            edns: true,
-            question,
-        }
+        Query { id: 7, opcode: 0, recursion: true, name, kind, class: 1, edns: true, question }
     }
 
     #[test]
@@ -178,11 +148,7 @@ mod tests {
             ("1.1.18.198.in-addr.arpa", 12),
             ("-a.example", 28),
         ] {
-            assert_eq!(
-                answer(&ask(name, kind), &mut names),
-                NOTHING,
-                "{name} {kind}"
-            );
+            assert_eq!(answer(&ask(name, kind), &mut names), NOTHING, "{name} {kind}");
         }
         let given = answer(&ask("Host.Ringfence", 1), &mut names);
         assert_eq!(given.address, Some("198.18.1.0".parse().unwrap()));
@@ -211,15 +177,9 @@ mod tests {
     #[test]
     fn other_classes_and_operations_are_refused() {
         let mut names = Names::default();
-        let chaos = Query {
-            class: 3,
-            ..ask("version.bind", 16)
-        };
+        let chaos = Query { class: 3, ..ask("version.bind", 16) };
         assert_eq!(answer(&chaos, &mut names).code, Code::Refused);
-        let update = Query {
-            opcode: 5,
-            ..ask("a.example", 1)
-        };
+        let update = Query { opcode: 5, ..ask("a.example", 1) };
         assert_eq!(answer(&update, &mut names).code, Code::NotImplemented);
     }
 }

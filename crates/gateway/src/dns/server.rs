@@ -46,19 +46,14 @@ impl Reports {
     /// Whether this question is new and may be reported now.
     fn is_due(&self, query: &Query) -> bool {
         // The hash is keyed anew in each process: an agent cannot aim at a collision.
-        let hash = self
-            .hasher
-            .hash_one((query.name.to_ascii_lowercase(), query.kind));
+        let hash = self.hasher.hash_one((query.name.to_ascii_lowercase(), query.kind));
         let mut seen = self.seen.borrow_mut();
         if seen.contains(&hash) {
             return false;
         }
         let (start, used) = self.window.get();
-        let (start, used) = if start.elapsed().as_secs() >= 1 {
-            (Instant::now(), 0)
-        } else {
-            (start, used)
-        };
+        let (start, used) =
+            if start.elapsed().as_secs() >= 1 { (Instant::now(), 0) } else { (start, used) };
         if used >= REPORTS_PER_SECOND || seen.len() >= REPORTED {
             self.window.set((start, used));
             self.suppress();
@@ -67,6 +62,16 @@ impl Reports {
         self.window.set((start, used + 1));
         seen.insert(hash);
         true
+    }
+
+    /// What was counted and not told yet, in words.
+    pub(crate) fn rest(&self, sandbox: &str) -> Option<String> {
+        let count = self.suppressed.replace(0);
+        (count > 0).then(|| {
+            format!(
+                "{sandbox}: {count} DNS questions were answered inside but not recorded one by one (more than {REPORTS_PER_SECOND} new ones a second)"
+            )
+        })
     }
 
     fn suppress(&self) {
@@ -92,11 +97,7 @@ fn report(gateway: &Gateway, query: &Query, given: Answer) {
     }
     let name = query.name.to_ascii_lowercase();
     let record = kind_name(query.kind);
-    let message = FromGateway::Dns {
-        name,
-        record,
-        answer: given.address,
-    };
+    let message = FromGateway::Dns { name, record, answer: given.address };
     if !gateway.link.offer(&message) {
         gateway.reports.suppress();
     }
@@ -106,12 +107,7 @@ fn report(gateway: &Gateway, query: &Query, given: Answer) {
 pub(crate) async fn count_suppressed(gateway: Rc<Gateway>) {
     loop {
         tokio::time::sleep(SUPPRESSED_TICK).await;
-        let count = gateway.reports.suppressed.replace(0);
-        if count > 0 {
-            let what = format!(
-                "{}: {count} DNS questions were answered inside but not recorded one by one (more than {REPORTS_PER_SECOND} new ones a second)",
-                gateway.sandbox
-            );
+        if let Some(what) = gateway.reports.rest(&gateway.sandbox) {
             // Without a link the process is about to end.
             let _ = gateway.link.send(&FromGateway::Fault { what }).await;
         }
@@ -124,14 +120,11 @@ pub(crate) async fn udp(gateway: Rc<Gateway>, socket: OwnedFd) -> io::Result<()>
     let socket = UdpSocket::from_std(socket.into())?;
     let mut buffer = vec![0u8; QUERY_BYTES];
     loop {
-        let got = socket
-            .async_io(Interest::READABLE, || {
-                pktinfo::receive(&socket, &mut buffer)
-            })
-            .await;
+        let got =
+            socket.async_io(Interest::READABLE, || pktinfo::receive(&socket, &mut buffer)).await;
         let Ok(got) = got else {
             // An earlier answer that nobody took shows up here as an error; the socket is whole.
-            tokio::task::yield_now().await;
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let Some(bytes) = buffer.get(..got.length).filter(|_| !got.truncated) else {

@@ -242,16 +242,7 @@ fn body(mut reader: Reader<'_>, id: u16, flags: u16) -> Result<Query, WireError>
         return Err(WireError::Shape);
     }
     let opcode = ((flags >> 11) & 0xf) as u8;
-    Ok(Query {
-        id,
-        opcode,
-        recursion: flags & 0x100 != 0,
-        name,
-        kind,
-        class,
-        edns,
-        question,
-    })
+    Ok(Query { id, opcode, recursion: flags & 0x100 != 0, name, kind, class, edns, question })
 }
 
 /// A record type's name for people.
@@ -309,10 +300,7 @@ mod tests {
     #[test]
     fn a_question_is_read() {
         let got = parsed(&query(&[b"Example", b"com"], kind::A));
-        assert_eq!(
-            (got.id, got.name.as_str(), got.kind),
-            (0x1234, "Example.com", 1)
-        );
+        assert_eq!((got.id, got.name.as_str(), got.kind), (0x1234, "Example.com", 1));
         assert!(got.recursion && !got.edns);
         assert_eq!(got.question.len(), 13 + 4);
     }
@@ -336,15 +324,8 @@ mod tests {
         for cut in 12..good.len() {
             assert_eq!(parse_query(&good[..cut]), Parsed::Malformed { id: 0x1234 });
         }
-        for (at, value) in [
-            (5usize, 2u8),
-            (5, 0),
-            (7, 1),
-            (9, 1),
-            (11, 1),
-            (12, 0xc0),
-            (12, 0x40),
-        ] {
+        for (at, value) in [(5usize, 2u8), (5, 0), (7, 1), (9, 1), (11, 1), (12, 0xc0), (12, 0x40)]
+        {
             let mut bad = good.clone();
             bad[at] = value;
             assert_eq!(parse_query(&bad), Parsed::Malformed { id: 0x1234 }, "{at}");
@@ -353,10 +334,7 @@ mod tests {
         trailing.push(0);
         assert_eq!(parse_query(&trailing), Parsed::Malformed { id: 0x1234 });
         let long: Vec<&[u8]> = vec![&[b'x'; 63]; 5];
-        assert_eq!(
-            parse_query(&query(&long, 1)),
-            Parsed::Malformed { id: 0x1234 }
-        );
+        assert_eq!(parse_query(&query(&long, 1)), Parsed::Malformed { id: 0x1234 });
     }
 
     #[test]

@@ -37,10 +37,7 @@ impl Framing {
             Body::Length(length) => State::Length(length),
             Body::Chunked => State::Line { trailer: false },
         };
-        Self {
-            state,
-            line: Vec::new(),
-        }
+        Self { state, line: Vec::new() }
     }
 
     /// Whether the body is over.
@@ -76,11 +73,8 @@ impl Framing {
                         return Err(HeadError::Chunk);
                     }
                     at += 1;
-                    self.state = if *seen == 0 {
-                        State::DataEnd(1)
-                    } else {
-                        State::Line { trailer: false }
-                    };
+                    self.state =
+                        if *seen == 0 { State::DataEnd(1) } else { State::Line { trailer: false } };
                 }
                 State::Line { trailer } => {
                     let trailer = *trailer;
@@ -113,11 +107,7 @@ impl Framing {
     fn line_end(&self, trailer: bool) -> Result<State, HeadError> {
         let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
         if trailer {
-            return if line.is_empty() {
-                Ok(State::Done)
-            } else {
-                check_trailer(line)
-            };
+            return if line.is_empty() { Ok(State::Done) } else { check_trailer(line) };
         }
         // Chunk extensions have no use and a history of smuggling (RFC 9112 section 7.1.1).
         let digits =
@@ -139,18 +129,10 @@ fn skip(left: &mut u64, have: usize) -> usize {
 
 /// A trailer must be a field, and none that a server would act on as if it were in the head.
 fn check_trailer(line: &[u8]) -> Result<State, HeadError> {
-    let colon = line
-        .iter()
-        .position(|b| *b == b':')
-        .ok_or(HeadError::Chunk)?;
+    let colon = line.iter().position(|b| *b == b':').ok_or(HeadError::Chunk)?;
     let name = line.get(..colon).unwrap_or_default().to_ascii_lowercase();
-    let routing: [&[u8]; 5] = [
-        b"host",
-        b"content-length",
-        b"transfer-encoding",
-        b"upgrade",
-        b"connection",
-    ];
+    let routing: [&[u8]; 5] =
+        [b"host", b"content-length", b"transfer-encoding", b"upgrade", b"connection"];
     if name.is_empty() || !name.iter().copied().all(is_token) || routing.contains(&name.as_slice())
     {
         return Err(HeadError::Chunk);
@@ -174,14 +156,8 @@ mod tests {
         assert_eq!(feed(Body::Length(3), b"abcGET"), Ok((3, true)));
         assert_eq!(feed(Body::Length(0), b"GET"), Ok((0, true)));
         assert_eq!(feed(Body::Length(9), b"abc"), Ok((3, false)));
-        assert_eq!(
-            feed(Body::Chunked, b"3\r\nabc\r\n0\r\n\r\nGET"),
-            Ok((13, true))
-        );
-        assert_eq!(
-            feed(Body::Chunked, b"0\r\nX-Sum: 1\r\n\r\nGET"),
-            Ok((15, true))
-        );
+        assert_eq!(feed(Body::Chunked, b"3\r\nabc\r\n0\r\n\r\nGET"), Ok((13, true)));
+        assert_eq!(feed(Body::Chunked, b"0\r\nX-Sum: 1\r\n\r\nGET"), Ok((15, true)));
     }
 
     #[test]
@@ -205,11 +181,7 @@ mod tests {
             b"0\r\nContent-Length: 1\r\n\r\n",
             b"3\0\r\n",
         ] {
-            assert_eq!(
-                feed(Body::Chunked, bytes),
-                Err(HeadError::Chunk),
-                "{bytes:?}"
-            );
+            assert_eq!(feed(Body::Chunked, bytes), Err(HeadError::Chunk), "{bytes:?}");
         }
         assert!(feed(Body::Chunked, &[b'1'; CHUNK_LINE_BYTES + 9]).is_err());
     }

@@ -126,18 +126,10 @@ fn find_end(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
 pub fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
     let window = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
     let Some(length) = find_end(window)? else {
-        return if bytes.len() >= HEAD_BYTES {
-            Err(HeadError::TooLong)
-        } else {
-            Ok(None)
-        };
+        return if bytes.len() >= HEAD_BYTES { Err(HeadError::TooLong) } else { Ok(None) };
     };
-    let text = window
-        .get(..length.saturating_sub(2))
-        .ok_or(HeadError::Line)?;
-    let mut lines = text
-        .split(|byte| *byte == b'\n')
-        .map(|l| l.strip_suffix(b"\r").unwrap_or(l));
+    let text = window.get(..length.saturating_sub(2)).ok_or(HeadError::Line)?;
+    let mut lines = text.split(|byte| *byte == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
     let line = RequestLine::parse(lines.next().ok_or(HeadError::Line)?)?;
     let mut fields = Fields::default();
     // The text ends with the last field's line end, so the last piece is empty.
@@ -182,10 +174,7 @@ impl RequestLine {
             return Err(HeadError::Line);
         }
         if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
-            return Ok(Self {
-                authority: None,
-                old,
-            });
+            return Ok(Self { authority: None, old });
         }
         let scheme = target.get(..7).ok_or(HeadError::Line)?;
         if !scheme.eq_ignore_ascii_case("http://") {
@@ -194,10 +183,7 @@ impl RequestLine {
         let rest = target.get(7..).ok_or(HeadError::Line)?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let authority = parse_authority(rest.get(..end).ok_or(HeadError::Line)?)?;
-        Ok(Self {
-            authority: Some(authority),
-            old,
-        })
+        Ok(Self { authority: Some(authority), old })
     }
 }
 
@@ -246,10 +232,7 @@ struct Fields {
 
 impl Fields {
     fn take(&mut self, line: &[u8]) -> Result<(), HeadError> {
-        let colon = line
-            .iter()
-            .position(|b| *b == b':')
-            .ok_or(HeadError::Field)?;
+        let colon = line.iter().position(|b| *b == b':').ok_or(HeadError::Field)?;
         let (name, value) = line.split_at(colon);
         if name.is_empty() || !name.iter().copied().all(is_token) {
             return Err(HeadError::Field);
@@ -275,10 +258,7 @@ impl Fields {
             self.chunked = true;
         } else if is("upgrade") {
             let lower = value.to_ascii_lowercase();
-            if lower
-                .split(|b| *b == b',')
-                .any(|p| p.trim_ascii().starts_with(b"h2"))
-            {
+            if lower.split(|b| *b == b',').any(|p| p.trim_ascii().starts_with(b"h2")) {
                 return Err(HeadError::Upgrade);
             }
             self.upgrade = true;
@@ -292,16 +272,8 @@ impl Fields {
 
     /// `Content_Length` and the like: some servers read `_` as `-`.
     fn look_alike(&self, name: &[u8]) -> Result<(), HeadError> {
-        let dashed: Vec<u8> = name
-            .iter()
-            .map(|b| {
-                if *b == b'_' {
-                    b'-'
-                } else {
-                    b.to_ascii_lowercase()
-                }
-            })
-            .collect();
+        let dashed: Vec<u8> =
+            name.iter().map(|b| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect();
         match dashed.as_slice() {
             b"content-length" | b"transfer-encoding" => Err(HeadError::Length),
             _ => Ok(()),
@@ -326,12 +298,7 @@ impl Fields {
         if self.upgrade && body != Body::Length(0) {
             return Err(HeadError::Upgrade);
         }
-        Ok(Head {
-            authority: host,
-            body,
-            upgrade: self.upgrade,
-            length,
-        })
+        Ok(Head { authority: host, body, upgrade: self.upgrade, length })
     }
 }
 
@@ -352,10 +319,7 @@ mod tests {
     fn a_plain_request_is_read() {
         let text = "POST /a?b HTTP/1.1\r\nHost: Example.com:80\r\nContent-Length: 3\r\nX-Y: \t z\r\n\r\nabc";
         let got = head(text);
-        assert_eq!(
-            got.authority.host,
-            Claim::Name("example.com".parse().unwrap())
-        );
+        assert_eq!(got.authority.host, Claim::Name("example.com".parse().unwrap()));
         assert_eq!(
             (got.authority.port, got.body, got.length),
             (Some(80), Body::Length(3), text.len() - 3)
@@ -371,10 +335,7 @@ mod tests {
         use HeadError::{Authority, Control, Field, Host, Length, Line, Version};
         let request = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a.b\r\n{fields}\r\n\r\n");
         for (text, want) in [
-            (
-                request("Content-Length: 1\r\nTransfer-Encoding: chunked"),
-                Length,
-            ),
+            (request("Content-Length: 1\r\nTransfer-Encoding: chunked"), Length),
             (request("Content-Length: 1\r\nContent-Length: 1"), Length),
             (request("Content-Length: +1"), Length),
             (request("Content-Length: 1,1"), Length),
@@ -382,10 +343,7 @@ mod tests {
             (request("Content-Length: 18446744073709551616"), Length),
             (request("Content-Length:"), Length),
             (request("Content_Length: 1"), Length),
-            (
-                request("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
-                Length,
-            ),
+            (request("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"), Length),
             (request("Transfer-Encoding: gzip, chunked"), Length),
             (request("Transfer-Encoding: xchunked"), Length),
             (request("Transfer-Encoding: identity"), Length),
@@ -409,24 +367,12 @@ mod tests {
             ("GET / HTTP/1.2\r\nHost: a.b\r\n\r\n".into(), Version),
             ("GET / HTTP/2.0\r\nHost: a.b\r\n\r\n".into(), Version),
             ("\r\nGET / HTTP/1.1\r\nHost: a.b\r\n\r\n".into(), Line),
-            (
-                "GET http://c.d/ HTTP/1.1\r\nHost: a.b\r\n\r\n".into(),
-                Authority,
-            ),
-            (
-                "GET http://a.b:81/ HTTP/1.1\r\nHost: a.b\r\n\r\n".into(),
-                Authority,
-            ),
-            (
-                "GET http://c.d@a.b/ HTTP/1.1\r\nHost: a.b\r\n\r\n".into(),
-                Host,
-            ),
+            ("GET http://c.d/ HTTP/1.1\r\nHost: a.b\r\n\r\n".into(), Authority),
+            ("GET http://a.b:81/ HTTP/1.1\r\nHost: a.b\r\n\r\n".into(), Authority),
+            ("GET http://c.d@a.b/ HTTP/1.1\r\nHost: a.b\r\n\r\n".into(), Host),
             ("GET ftp://a.b/ HTTP/1.1\r\nHost: a.b\r\n\r\n".into(), Line),
             ("GET a.b HTTP/1.1\r\nHost: a.b\r\n\r\n".into(), Line),
-            (
-                "POST / HTTP/1.0\r\nHost: a.b\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
-                Length,
-            ),
+            ("POST / HTTP/1.0\r\nHost: a.b\r\nTransfer-Encoding: chunked\r\n\r\n".into(), Length),
         ] {
             assert_eq!(error(&text), want, "{text:?}");
         }
@@ -434,10 +380,7 @@ mod tests {
 
     #[test]
     fn n14_tunnels_are_refused() {
-        assert_eq!(
-            error("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n\r\n"),
-            HeadError::Connect
-        );
+        assert_eq!(error("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n\r\n"), HeadError::Connect);
         for fields in [
             "Upgrade: h2c",
             "Upgrade: websocket, H2C",
@@ -484,23 +427,14 @@ mod tests {
             assert!(parse_authority(host).is_err(), "{host:?}");
         }
         let mapped = parse_authority("[::ffff:127.0.0.1]:80").unwrap();
-        assert_eq!(
-            mapped.host,
-            Claim::Address("::ffff:127.0.0.1".parse().unwrap())
-        );
+        assert_eq!(mapped.host, Claim::Address("::ffff:127.0.0.1".parse().unwrap()));
     }
 
     #[test]
     fn n25_a_head_bomb_is_refused_at_the_limit() {
-        let long = format!(
-            "GET / HTTP/1.1\r\nHost: a.b\r\nX: {}",
-            "x".repeat(HEAD_BYTES)
-        );
+        let long = format!("GET / HTTP/1.1\r\nHost: a.b\r\nX: {}", "x".repeat(HEAD_BYTES));
         assert_eq!(error(&long), HeadError::TooLong);
-        let many = format!(
-            "GET / HTTP/1.1\r\nHost: a.b\r\n{}\r\n",
-            "X: y\r\n".repeat(HEAD_FIELDS)
-        );
+        let many = format!("GET / HTTP/1.1\r\nHost: a.b\r\n{}\r\n", "X: y\r\n".repeat(HEAD_FIELDS));
         assert_eq!(error(&many), HeadError::TooLong);
     }
 

@@ -38,11 +38,7 @@ pub fn read(bytes: &[u8]) -> Status {
             _ => return Status::Other,
         }
         let Some(end) = rest.windows(4).position(|four| four == b"\r\n\r\n") else {
-            return if bytes.len() > INTERIM_BYTES {
-                Status::Other
-            } else {
-                Status::Partial
-            };
+            return if bytes.len() > INTERIM_BYTES { Status::Other } else { Status::Partial };
         };
         rest = rest.get(end + 4..).unwrap_or_default();
     }
@@ -66,10 +62,7 @@ mod tests {
             ("HTTP/1.1 101 S\r\n", Status::Switching),
             ("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 x", Status::Other),
             ("HTTP/1.1 100 Continue\r\n\r\n", Status::Partial),
-            (
-                "HTTP/1.1 103 Early\r\nX: y\r\n\r\nHTTP/1.1 101 S\r\n",
-                Status::Switching,
-            ),
+            ("HTTP/1.1 103 Early\r\nX: y\r\n\r\nHTTP/1.1 101 S\r\n", Status::Switching),
             ("HTTP/1.1 1x1 S\r\n", Status::Other),
             ("SSH-2.0-x", Status::Other),
         ] {

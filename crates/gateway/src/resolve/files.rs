@@ -47,10 +47,7 @@ pub(crate) struct Files {
 impl Files {
     /// Reads what has changed; whether anything has.
     pub(crate) fn refresh(&mut self) -> bool {
-        if self
-            .checked
-            .is_some_and(|at| at.elapsed() < CONFIGURATION_TICK)
-        {
+        if self.checked.is_some_and(|at| at.elapsed() < CONFIGURATION_TICK) {
             return false;
         }
         let first = self.checked.is_none();
@@ -66,9 +63,7 @@ impl Files {
     }
 
     pub(crate) fn settings(&self) -> Rc<Settings> {
-        self.settings
-            .clone()
-            .unwrap_or_else(|| Rc::new(parse_settings("")))
+        self.settings.clone().unwrap_or_else(|| Rc::new(parse_settings("")))
     }
 
     /// The hosts file's addresses for a name.
@@ -79,13 +74,7 @@ impl Files {
 
 fn stamp(path: &str) -> Option<Stamp> {
     let data = fs::metadata(path).ok()?;
-    Some((
-        data.dev(),
-        data.ino(),
-        data.size(),
-        data.ctime(),
-        data.ctime_nsec(),
-    ))
+    Some((data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec()))
 }
 
 fn read(path: &str) -> String {
@@ -130,15 +119,9 @@ fn parse_settings(text: &str) -> Settings {
 }
 
 fn option(settings: &mut Settings, word: &str) {
-    if let Some(seconds) = word
-        .strip_prefix("timeout:")
-        .and_then(|n| n.parse::<u64>().ok())
-    {
+    if let Some(seconds) = word.strip_prefix("timeout:").and_then(|n| n.parse::<u64>().ok()) {
         settings.timeout = Duration::from_secs(seconds.clamp(1, TIMEOUT_MOST));
-    } else if let Some(count) = word
-        .strip_prefix("attempts:")
-        .and_then(|n| n.parse::<u32>().ok())
-    {
+    } else if let Some(count) = word.strip_prefix("attempts:").and_then(|n| n.parse::<u32>().ok()) {
         settings.attempts = count.clamp(1, ATTEMPTS_MOST);
     } else if word == "rotate" {
         settings.rotate = true;
@@ -177,18 +160,10 @@ mod tests {
         let servers: Vec<String> = got.servers.iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["127.0.0.53:53", "[fe80::1%2]:53", "1.1.1.1:53"]);
         assert_eq!(
-            (
-                got.timeout.as_secs(),
-                got.attempts,
-                got.rotate,
-                got.tcp_only
-            ),
+            (got.timeout.as_secs(), got.attempts, got.rotate, got.tcp_only),
             (30, 1, true, true)
         );
-        assert_eq!(
-            parse_settings("").servers,
-            ["127.0.0.1:53".parse().unwrap()]
-        );
+        assert_eq!(parse_settings("").servers, ["127.0.0.1:53".parse().unwrap()]);
     }
 
     #[test]
@@ -197,9 +172,6 @@ mod tests {
             "127.0.0.1 localhost\n10.0.0.5 Git.corp git # office\n::1 x.y\n10.0.0.6 git.corp\nbad z.y\n",
         );
         let get = |name: &str| hosts.get(&name.parse().unwrap()).map_or(0, Vec::len);
-        assert_eq!(
-            (get("git.corp"), get("git"), get("x.y"), get("z.y")),
-            (2, 1, 1, 0)
-        );
+        assert_eq!((get("git.corp"), get("git"), get("x.y"), get("z.y")), (2, 1, 1, 0));
     }
 }

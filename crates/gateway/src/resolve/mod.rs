@@ -48,11 +48,7 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     pub(crate) fn new(fixed: Option<SocketAddr>) -> Self {
-        Self {
-            fixed,
-            files: RefCell::new(Files::default()),
-            cache: RefCell::default(),
-        }
+        Self { fixed, files: RefCell::new(Files::default()), cache: RefCell::default() }
     }
 
     /// The addresses of `name`, IPv6 and IPv4 alternating.
@@ -72,9 +68,7 @@ impl Resolver {
         {
             return known.clone();
         }
-        let servers = self
-            .fixed
-            .map_or_else(|| settings.servers.clone(), |server| vec![server]);
+        let servers = self.fixed.map_or_else(|| settings.servers.clone(), |server| vec![server]);
         let (v6, v4) = stub::both(&servers, &settings, name.as_str()).await;
         let (known, keep) = combine(name, v6, v4);
         if let Some(keep) = keep {
@@ -149,11 +143,8 @@ mod tests {
     #[test]
     fn families_alternate_and_failures_are_not_kept() {
         let name: HostName = "a.example".parse().unwrap();
-        let (known, keep) = combine(
-            &name,
-            addresses(&["2001:db8::1"]),
-            addresses(&["192.0.2.1", "192.0.2.2"]),
-        );
+        let (known, keep) =
+            combine(&name, addresses(&["2001:db8::1"]), addresses(&["192.0.2.1", "192.0.2.2"]));
         let text: Vec<String> = known.unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(text, ["2001:db8::1", "192.0.2.1", "192.0.2.2"]);
         assert_eq!(keep, Some(std::time::Duration::from_secs(10)));
@@ -162,10 +153,6 @@ mod tests {
         assert_eq!(keep, None);
         let (known, _) = combine(&name, Ok(Reply::NoName), Ok(Reply::NoName));
         assert_eq!(known, Err(ResolveError::NoName(name.clone())));
-        assert!(
-            combine(&name, Err("v6 is broken".into()), addresses(&["192.0.2.1"]))
-                .0
-                .is_ok()
-        );
+        assert!(combine(&name, Err("v6 is broken".into()), addresses(&["192.0.2.1"])).0.is_ok());
     }
 }

@@ -106,11 +106,8 @@ async fn udp(
     id: u16,
     kind: u16,
 ) -> io::Result<Reply> {
-    let any: IpAddr = if server.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
     // Connected: the kernel drops what does not come from this server.
     socket.connect(server).await?;

@@ -34,6 +34,7 @@ struct Order {
     https: Option<String>,
     http: Option<String>,
     publish: Vec<u16>,
+    descriptors: Option<u64>,
 }
 
 /// The child's side: must be called by a test named `child` of every test binary.
@@ -44,6 +45,10 @@ pub fn child() {
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
     let (bytes, fds) = fdpass::receive(stdin.as_fd()).unwrap();
     let order: Order = serde_json::from_slice(&bytes).unwrap();
+    if let Some(most) = order.descriptors {
+        let limit = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    }
     let mut fds = fds.into_iter();
     let (link, listeners) = (fds.next().unwrap(), fds.next().unwrap());
     let publish = order
@@ -51,14 +56,8 @@ pub fn child() {
         .into_iter()
         .map(|inside| (TcpListener::from(fds.next().unwrap()), inside))
         .collect();
-    let proxy = ProxySettings {
-        https: order.https,
-        http: order.http,
-        ..ProxySettings::default()
-    };
-    let drop_to = rustix::process::geteuid()
-        .is_root()
-        .then_some((65_534, 65_534));
+    let proxy = ProxySettings { https: order.https, http: order.http, ..ProxySettings::default() };
+    let drop_to = rustix::process::geteuid().is_root().then_some((65_534, 65_534));
     let upstream_resolver = order.resolver;
     let config = Config {
         link,
@@ -78,6 +77,11 @@ pub fn child() {
 
 pub type Policy = Box<dyn Fn(&Request) -> Reason + Send>;
 
+/// What a policy says for a question that the supervisor is to leave without an answer.
+pub fn silence() -> Reason {
+    Reason::Failed { what: "silence".into() }
+}
+
 /// Allows everything.
 pub fn everything() -> Policy {
     Box::new(|_| Reason::Permitted)
@@ -93,6 +97,8 @@ pub struct Setup {
     pub http_proxy: Option<String>,
     pub https_proxy: Option<String>,
     pub publish: Vec<u16>,
+    /// The gateway's limit of open descriptors.
+    pub descriptors: Option<u64>,
     pub policy: Option<Policy>,
 }
 
@@ -125,18 +131,8 @@ pub fn synthetic(index: u8, port: u16) -> SocketAddr {
 
 fn decide(policy: &Policy, generation: u64, request: &Request) -> Decision {
     let reason = policy(request);
-    let verdict = if reason == Reason::Permitted {
-        Verdict::Allow
-    } else {
-        Verdict::Deny
-    };
-    Decision {
-        verdict,
-        rules: Vec::new(),
-        reason,
-        generation,
-        expires: None,
-    }
+    let verdict = if reason == Reason::Permitted { Verdict::Allow } else { Verdict::Deny };
+    Decision { verdict, rules: Vec::new(), reason, generation, expires: None }
 }
 
 impl Rig {
@@ -158,15 +154,11 @@ impl Rig {
             https: setup.https_proxy,
             http: setup.http_proxy,
             publish: setup.publish,
+            descriptors: setup.descriptors,
         };
         let mut fds = vec![their_link.as_fd(), their_init.as_fd()];
         fds.extend(host.iter().map(AsFd::as_fd));
-        fdpass::send(
-            order_socket.as_fd(),
-            &serde_json::to_vec(&order).unwrap(),
-            &fds,
-        )
-        .unwrap();
+        fdpass::send(order_socket.as_fd(), &serde_json::to_vec(&order).unwrap(), &fds).unwrap();
         drop((their_link, their_init));
 
         let routes: Vec<TcpListener> = setup.routes.iter().map(|_| bind()).collect();
@@ -186,14 +178,8 @@ impl Rig {
             dns_port: udp4.local_addr().unwrap().port(),
             stands_for,
         };
-        let six = [
-            tcp4.as_fd(),
-            tcp6.as_fd(),
-            udp4.as_fd(),
-            udp6.as_fd(),
-            dns4.as_fd(),
-            dns6.as_fd(),
-        ];
+        let six =
+            [tcp4.as_fd(), tcp6.as_fd(), udp4.as_fd(), udp6.as_fd(), dns4.as_fd(), dns6.as_fd()];
         fdpass::send(init.as_fd(), &serde_json::to_vec(&handoff).unwrap(), &six).unwrap();
         if !routes.is_empty() {
             let more = FromInit::More(u16::try_from(routes.len()).unwrap());
@@ -205,14 +191,8 @@ impl Rig {
             dns: udp4.local_addr().unwrap(),
             dns_tcp: dns4.local_addr().unwrap(),
             capture: tcp4.local_addr().unwrap(),
-            published: host
-                .iter()
-                .map(|listener| listener.local_addr().unwrap())
-                .collect(),
-            routes: routes
-                .iter()
-                .map(|listener| listener.local_addr().unwrap())
-                .collect(),
+            published: host.iter().map(|listener| listener.local_addr().unwrap()).collect(),
+            routes: routes.iter().map(|listener| listener.local_addr().unwrap()).collect(),
             log: Arc::default(),
             policy: Arc::new(Mutex::new(setup.policy.unwrap_or_else(everything))),
             generation: Arc::new(AtomicU64::new(1)),
@@ -220,12 +200,9 @@ impl Rig {
             init: Arc::new(init),
         };
         rig.supervise();
-        rig.wait_for("ready", |message| {
-            matches!(message, FromGateway::Ready { .. })
-        });
+        rig.wait_for("ready", |message| matches!(message, FromGateway::Ready { .. }));
         for name in &setup.names {
-            rig.resolve(name, 1)
-                .unwrap_or_else(|| panic!("{name} has no address"));
+            rig.resolve(name, 1).unwrap_or_else(|| panic!("{name} has no address"));
         }
         rig
     }
@@ -233,21 +210,12 @@ impl Rig {
     /// Answers questions on a thread until the link ends.
     fn supervise(&self) {
         let link = Arc::downgrade(self.link.as_ref().unwrap());
-        let (log, policy, generation) = (
-            Arc::clone(&self.log),
-            Arc::clone(&self.policy),
-            Arc::clone(&self.generation),
-        );
+        let (log, policy, generation) =
+            (Arc::clone(&self.log), Arc::clone(&self.policy), Arc::clone(&self.generation));
         thread::spawn(move || {
             while let Some(link) = link.upgrade() {
-                let mut ready = [rustix::event::PollFd::new(
-                    &*link,
-                    rustix::event::PollFlags::IN,
-                )];
-                let tick = rustix::event::Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 20_000_000,
-                };
+                let mut ready = [rustix::event::PollFd::new(&*link, rustix::event::PollFlags::IN)];
+                let tick = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
                 if rustix::event::poll(&mut ready, Some(&tick)).unwrap() == 0 {
                     continue;
                 }
@@ -270,6 +238,9 @@ impl Rig {
                         generation.load(Ordering::SeqCst),
                         &request,
                     );
+                    if decision.reason == silence() {
+                        continue;
+                    }
                     let answer = serde_json::to_vec(&ToGateway::Decided { id, decision }).unwrap();
                     // The gateway may be gone by now.
                     let _ = rustix::net::send(&*link, &answer, rustix::net::SendFlags::NOSIGNAL);
@@ -283,18 +254,20 @@ impl Rig {
         *self.policy.lock().unwrap() = policy;
         let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
         let notice = serde_json::to_vec(&ToGateway::Generation { generation }).unwrap();
-        rustix::net::send(
-            self.link.as_ref().unwrap(),
-            &notice,
-            rustix::net::SendFlags::NOSIGNAL,
-        )
-        .unwrap();
+        rustix::net::send(self.link.as_ref().unwrap(), &notice, rustix::net::SendFlags::NOSIGNAL)
+            .unwrap();
     }
 
     /// The supervisor dies.
     pub fn hang_up(&mut self) {
         let link = self.link.take().unwrap();
         rustix::net::shutdown(&*link, rustix::net::Shutdown::Both).unwrap();
+    }
+
+    /// The supervisor says nothing more, but listens.
+    pub fn end(&self) {
+        let link = self.link.as_ref().unwrap();
+        rustix::net::shutdown(&**link, rustix::net::Shutdown::Write).unwrap();
     }
 
     /// Plays init for published ports: hands out plain sockets.
@@ -325,13 +298,7 @@ impl Rig {
     pub fn wait_for(&self, what: &str, fits: impl Fn(&FromGateway) -> bool) -> FromGateway {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            if let Some(found) = self
-                .log
-                .lock()
-                .unwrap()
-                .iter()
-                .find(|message| fits(message))
-            {
+            if let Some(found) = self.log.lock().unwrap().iter().find(|message| fits(message)) {
                 return found.clone();
             }
             thread::sleep(Duration::from_millis(5));
@@ -340,9 +307,7 @@ impl Rig {
     }
 
     pub fn wait_refused(&self) -> Reason {
-        match self.wait_for("refused", |message| {
-            matches!(message, FromGateway::Refused { .. })
-        }) {
+        match self.wait_for("refused", |message| matches!(message, FromGateway::Refused { .. })) {
             FromGateway::Refused { decision, .. } => decision.reason,
             _ => unreachable!(),
         }
@@ -352,12 +317,7 @@ impl Rig {
     pub fn asked(&self) -> Vec<(String, Endpoint)> {
         let endpoint = |message: &FromGateway| match message {
             FromGateway::Decide {
-                request:
-                    Request {
-                        action,
-                        resource: Resource::Endpoint(endpoint),
-                        ..
-                    },
+                request: Request { action, resource: Resource::Endpoint(endpoint), .. },
                 ..
             } => Some((action.to_string(), endpoint.clone())),
             _ => None,
@@ -380,10 +340,7 @@ impl Rig {
         let mut buffer = [0u8; 1500];
         let length = socket.recv(&mut buffer).unwrap();
         let message = hickory_proto::op::Message::from_vec(&buffer[..length]).unwrap();
-        message
-            .answers
-            .first()
-            .and_then(|record| record.data.ip_addr())
+        message.answers.first().and_then(|record| record.data.ip_addr())
     }
 }
 
@@ -442,22 +399,12 @@ impl Upstream {
                 let _ = socket.send_to(&reply.to_vec().unwrap(), peer);
             }
         });
-        Self {
-            address,
-            questions,
-            records,
-        }
+        Self { address, questions, records }
     }
 
     pub fn set(&self, name: &str, addresses: &[&str]) {
-        let addresses = addresses
-            .iter()
-            .map(|address| address.parse().unwrap())
-            .collect();
-        self.records
-            .lock()
-            .unwrap()
-            .insert(name.to_owned(), addresses);
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        self.records.lock().unwrap().insert(name.to_owned(), addresses);
     }
 }
 
@@ -496,9 +443,7 @@ pub fn sink() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
 pub fn proxy(serve: impl Fn(TcpStream, String) + Send + Sync + 'static) -> SocketAddr {
     server(move |mut stream| {
         let head = read_head(&mut stream);
-        stream
-            .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
         serve(stream, head);
     })
 }
@@ -531,20 +476,20 @@ pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
 
 /// A ClientHello that asks for `name`.
 pub fn client_hello(name: &str) -> Vec<u8> {
+    client_hello_with(name, &[])
+}
+
+/// A ClientHello that asks for `name`, with these bytes among its extensions.
+pub fn client_hello_with(name: &str, more: &[u8]) -> Vec<u8> {
     let vector = |size: usize, bytes: &[u8]| {
         let mut out = bytes.len().to_be_bytes()[8 - size..].to_vec();
         out.extend_from_slice(bytes);
         out
     };
     let entry = [&[0u8][..], &vector(2, name.as_bytes())].concat();
-    let extension = [&[0u8, 0][..], &vector(2, &vector(2, &entry))].concat();
-    let body = [
-        &[3u8, 3][..],
-        &[9; 32],
-        &[0, 0, 2, 0x13, 1, 1, 0],
-        &vector(2, &extension),
-    ]
-    .concat();
+    let extension = [&[0u8, 0][..], &vector(2, &vector(2, &entry)), more].concat();
+    let body =
+        [&[3u8, 3][..], &[9; 32], &[0, 0, 2, 0x13, 1, 1, 0], &vector(2, &extension)].concat();
     let message = [&[1u8][..], &vector(3, &body)].concat();
     [&[22u8, 3, 1][..], &vector(2, &message)].concat()
 }

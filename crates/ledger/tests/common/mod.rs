@@ -18,11 +18,7 @@ pub fn subject() -> Subject {
 }
 
 pub fn stamp(n: u64) -> Stamp {
-    Stamp {
-        unix_s: 1_795_570_228 + n as i64,
-        unix_ns: 5,
-        boot_ns: 1_000 + n,
-    }
+    Stamp { unix_s: 1_795_570_228 + n as i64, unix_ns: 5, boot_ns: 1_000 + n }
 }
 
 pub fn start() -> Event {
@@ -83,8 +79,5 @@ pub fn ledger(middle: u64) -> Vec<u8> {
 }
 
 pub fn lines(ledger: &[u8]) -> Vec<Vec<u8>> {
-    ledger
-        .split_inclusive(|byte| *byte == b'\n')
-        .map(<[u8]>::to_vec)
-        .collect()
+    ledger.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
 }

@@ -52,11 +52,7 @@ impl FakeHost {
         }
         own.add("/home/ann/.netrc", "/home/ann/.netrc", FoundKind::File);
         own.add("/run/docker.sock", "/run/docker.sock", FoundKind::Socket);
-        own.add(
-            "/var/run/docker.sock",
-            "/run/docker.sock",
-            FoundKind::Socket,
-        );
+        own.add("/var/run/docker.sock", "/run/docker.sock", FoundKind::Socket);
         own.add("/srv/other.sock", "/srv/other.sock", FoundKind::Socket);
         own.add("/srv/pipe", "/srv/pipe", FoundKind::Other);
         own.add("/code/link-to-ssh", "/home/ann/.ssh", FoundKind::Directory);
@@ -104,10 +100,8 @@ pub struct Layers<'a> {
 impl Layers<'_> {
     pub fn compile(&self) -> Result<Compiled, Problems> {
         let text = |file: &'static str, text: &'static str| {
-            (!text.is_empty()).then_some(DefinitionText {
-                file: Path::new(file),
-                bytes: text.as_bytes(),
-            })
+            (!text.is_empty())
+                .then_some(DefinitionText { file: Path::new(file), bytes: text.as_bytes() })
         };
         // The texts are leaked so that calls stay short; a test process is short-lived.
         let keep = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
@@ -134,21 +128,13 @@ impl Layers<'_> {
 
 /// A trusted project alone.
 pub fn project(body: &str) -> Result<Compiled, Problems> {
-    Layers {
-        project: &format!("version = 1\n{body}\n"),
-        trusted: true,
-        ..Layers::default()
-    }
-    .compile()
+    Layers { project: &format!("version = 1\n{body}\n"), trusted: true, ..Layers::default() }
+        .compile()
 }
 
 /// A user's policy alone.
 pub fn user(body: &str) -> Result<Compiled, Problems> {
-    Layers {
-        user: &format!("version = 1\n{body}\n"),
-        ..Layers::default()
-    }
-    .compile()
+    Layers { user: &format!("version = 1\n{body}\n"), ..Layers::default() }.compile()
 }
 
 /// What a project's definition is refused for.

@@ -19,8 +19,7 @@ pub enum Secret {
 
 impl Secret {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Ssh, Self::Cloud, Self::Dotenv, Self::Cookies, Self::Environ];
+    pub const ALL: [Self; 5] = [Self::Ssh, Self::Cloud, Self::Dotenv, Self::Cookies, Self::Environ];
 }
 
 /// A decoy server.

@@ -95,8 +95,10 @@ impl Interrupts {
 /// [`DemoError`]; nothing is left behind.
 pub fn run(progress: &mut dyn FnMut(&str)) -> Result<Report, DemoError> {
     let interrupts = Interrupts::take();
-    let scratch = Scratch::new("ringfence-demo")
-        .map_err(|source| DemoError::System { what: "make a temporary directory".to_owned(), source })?;
+    let scratch = Scratch::new("ringfence-demo").map_err(|source| DemoError::System {
+        what: "make a temporary directory".to_owned(),
+        source,
+    })?;
     progress("a rogue agent runs free, on a decoy home ...");
     let free = round::play(Kind::Free, scratch.path().join("f"), &interrupts)?;
     progress("the same agent runs contained ...");

@@ -9,22 +9,28 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Process ids of everything whose command line contains `mark`; the dead have no command line.
 pub fn marked(mark: &str) -> Vec<Pid> {
-    let Ok(listing) = fs::read_dir("/proc") else { return Vec::new() };
-    listing
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| {
-            fs::read(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| super::contains(&line, mark))
-        })
-        .filter_map(Pid::from_raw)
-        .collect()
+    carrying(&["cmdline"], mark)
 }
 
-/// Ends them.
+/// Ends everything that carries `mark` in command line or environment.
 pub fn end(mark: &str) {
-    for pid in marked(mark) {
+    for pid in carrying(&["cmdline", "environ"], mark) {
         let _ = kill_process(pid, Signal::KILL);
     }
+}
+
+fn carrying(files: &[&str], mark: &str) -> Vec<Pid> {
+    let Ok(listing) = fs::read_dir("/proc") else { return Vec::new() };
+    let carries = |pid: i32| {
+        files.iter().any(|file| {
+            fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|text| super::contains(&text, mark))
+        })
+    };
+    listing
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| carries(*pid))
+        .filter_map(Pid::from_raw)
+        .collect()
 }
 
 #[cfg(test)]
@@ -47,5 +53,17 @@ mod tests {
         end(&mark);
         assert!(!child.wait().unwrap().success());
         assert!(marked(&mark).is_empty());
+    }
+
+    #[test]
+    fn what_only_inherited_the_mark_is_ended_too() {
+        let mark = format!("mark-{}", super::super::decoy::token().unwrap());
+        let mut child = Command::new("sleep").arg("60").env("MARK", &mark).spawn().unwrap();
+        while carrying(&["environ"], &mark).is_empty() {
+            std::thread::yield_now();
+        }
+        assert!(marked(&mark).is_empty());
+        end(&mark);
+        assert!(!child.wait().unwrap().success());
     }
 }

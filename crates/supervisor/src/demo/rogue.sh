@@ -93,10 +93,11 @@ case $name in
 '' | sleep) kill -9 "$daemon" ;;
 esac
 step left
+# The mark is in the command line, to be seen, and in the environment, to be cleared up with `sleep`.
 if have setsid; then
-    setsid sh -c "sleep 60; : left-$token" </dev/null >/dev/null &
+    MARK="left-$token" setsid sh -c "sleep 60; : left-$token" </dev/null >/dev/null &
 else
-    nohup sh -c "sleep 60; : left-$token" </dev/null >/dev/null &
+    MARK="left-$token" nohup sh -c "sleep 60; : left-$token" </dev/null >/dev/null &
 fi
 step delete
 rm -rf -- *

@@ -88,7 +88,8 @@ pub fn play(kind: Kind, root: PathBuf, interrupts: &Interrupts) -> Result<Played
     let lives_on = lives_on(&decoy.token);
     agent.finish();
     let (output, words) = agent.said();
-    let seen = Seen { decoy: &decoy, servers: &servers, output: &output, lives_on, bomb: agent.bomb };
+    let seen =
+        Seen { decoy: &decoy, servers: &servers, output: &output, lives_on, bomb: agent.bomb };
     let outcomes = ATTEMPTS.iter().map(|attempt| seen.judge(attempt, &mut daemon)).collect();
     for mark in ["left", "bomb"] {
         processes::end(&format!("{mark}-{}", decoy.token));
@@ -164,7 +165,9 @@ impl Agent {
             if clock::now().elapsed_ms(&begun) > DEMO_PATIENCE_MS {
                 return Ok(());
             }
-            if !counted && contains(&self.out.lock().unwrap_or_else(PoisonError::into_inner), "count\n") {
+            if !counted
+                && contains(&self.out.lock().unwrap_or_else(PoisonError::into_inner), "count\n")
+            {
                 counted = true;
                 let since = clock::now();
                 self.bomb = count_bomb(&decoy.token);
@@ -216,9 +219,8 @@ impl Agent {
         {
             std::thread::sleep(POLL);
         }
-        let take = |stream: &Mutex<Vec<u8>>| {
-            stream.lock().unwrap_or_else(PoisonError::into_inner).clone()
-        };
+        let take =
+            |stream: &Mutex<Vec<u8>>| stream.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (take(&self.out), take(&self.err))
     }
 }

@@ -59,7 +59,7 @@ impl Drop for Child {
 /// # Errors
 /// The fork is refused.
 pub fn waiting(namespaces: Namespaces) -> Result<Child, Refusal> {
-    match fork_into(namespaces).doing("fork into namespaces")? {
+    match fork_into(namespaces).doing("fork with clone3")? {
         Side::Child => {
             let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
             let mut nothing: [PollFd<'_>; 0] = [];
@@ -81,7 +81,7 @@ pub fn ask<T: Serialize + DeserializeOwned>(
 ) -> Result<T, Refusal> {
     let (read, write) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make a pipe")?;
-    match fork_into(namespaces).doing("fork into namespaces")? {
+    match fork_into(namespaces).doing("fork with clone3")? {
         Side::Child => {
             drop(read);
             let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -124,9 +124,6 @@ fn hear<T: DeserializeOwned>(read: OwnedFd) -> Result<T, Refusal> {
         Ok(_) => {}
         Err(error) => return Err(error).doing("wait for the probe"),
     }
-    File::from(read)
-        .take(DOCTOR_ANSWER_BYTES)
-        .read_to_end(&mut bytes)
-        .doing("hear the probe")?;
+    File::from(read).take(DOCTOR_ANSWER_BYTES).read_to_end(&mut bytes).doing("hear the probe")?;
     serde_json::from_slice(&bytes).map_err(|_| surprise("the probe was ended before its answer"))
 }

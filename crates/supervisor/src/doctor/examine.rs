@@ -99,7 +99,9 @@ fn masked(table: &str) -> Vec<String> {
     table
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
-        .filter(|point| point.starts_with("/proc/") && !point.starts_with("/proc/sys/fs/binfmt_misc"))
+        .filter(|point| {
+            point.starts_with("/proc/") && !point.starts_with("/proc/sys/fs/binfmt_misc")
+        })
         .map(str::to_owned)
         .collect()
 }

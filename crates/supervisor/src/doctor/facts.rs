@@ -42,8 +42,8 @@ pub struct Inside {
 pub struct Landlock {
     /// ABI of the kernel; 0 where it is absent or switched off.
     pub abi: u32,
-    /// Confining a process, which then may not write.
-    pub confine: Attempt,
+    /// Confining a process, which then may not write; where one could be forked.
+    pub confine: Option<Attempt>,
     /// The kernel's list of security modules, where it tells.
     pub modules: Option<String>,
 }
@@ -59,8 +59,8 @@ pub struct Groups {
     pub processes: bool,
     /// So is processor time.
     pub cpu: bool,
-    /// Putting a process into the group.
-    pub attach: Attempt,
+    /// Putting a process into the group; where one could be forked.
+    pub attach: Option<Attempt>,
     /// Whether systemd manages this host.
     pub systemd: bool,
 }
@@ -128,9 +128,9 @@ pub struct Facts {
     pub idmap: Option<Attempt>,
     /// Landlock.
     pub landlock: Landlock,
-    /// The system call filter with its notification.
-    pub seccomp: Attempt,
-    /// Single system calls.
+    /// The system call filter with its notification; where a process could be forked.
+    pub seccomp: Option<Attempt>,
+    /// Single system calls; where `clone3` fails, the others could not be tried.
     pub calls: Vec<(&'static str, Attempt)>,
     /// Control groups.
     pub groups: Groups,

@@ -37,7 +37,9 @@ pub enum DoctorError {
     #[error(transparent)]
     Paths(#[from] PathsError),
     /// A scratch directory cannot be made.
-    #[error("cannot make a scratch directory in {place}: {source}; free some space there, or make it yours")]
+    #[error(
+        "cannot make a scratch directory in {place}: {source}; free some space there, or make it yours"
+    )]
     Scratch {
         /// Where.
         place: String,
@@ -83,6 +85,8 @@ fn examine() -> Result<Facts, DoctorError> {
         fs::create_dir(store.path().join(directory)).map_err(at(store.path()))?;
     }
     fs::create_dir(project.path().join(".git")).map_err(at(project.path()))?;
+    let calls = probe::calls();
+    let forks = calls.iter().all(|(name, attempt)| *name != "clone3" || attempt.is_ok());
     let (namespaces, inside) = probe::inside(store.path(), uid, gid);
     let here = std::env::current_dir().and_then(fs::canonicalize).ok();
     let places: Vec<&Path> = [Some(store.path()), here.as_deref()].into_iter().flatten().collect();
@@ -92,11 +96,11 @@ fn examine() -> Result<Facts, DoctorError> {
         namespaces,
         switches: Switches::read(),
         inside,
-        idmap: (uid == 0).then(|| probe::idmap(&places)),
-        landlock: probe::landlock(store.path()),
-        seccomp: probe::filter(),
-        calls: probe::calls(),
-        groups: probe::groups(),
+        idmap: (uid == 0 && forks).then(|| probe::idmap(&places)),
+        landlock: probe::landlock(store.path(), forks),
+        seccomp: forks.then(probe::filter),
+        calls,
+        groups: probe::groups(forks),
         clock: clock::now().unix_s,
         places: vec![
             examine::place("state", &paths.state, uid),

@@ -47,9 +47,8 @@ fn stages(scratch: &Path, uid: u32, gid: u32) -> Inside {
     let network = network();
     if network.is_ok() {
         let to = netlink::Redirect { capture: CAPTURE_PORT, dns: DNS_PORT };
-        inside.redirect = Some(
-            netlink::redirect_everything(to).doing("load the redirection into nf_tables"),
-        );
+        inside.redirect =
+            Some(netlink::redirect_everything(to).doing("load the redirection into nf_tables"));
         inside.ipv6 = Some(ipv6());
     }
     inside.network = Some(network);
@@ -135,8 +134,8 @@ pub fn idmap(places: &[&Path]) -> Attempt {
         for place in places {
             let name = place.display();
             let place = mounts::open_place(place).doing(&format!("open {name}"))?;
-            let tree = mounts::detach_copy(place.as_fd())
-                .doing(&format!("copy the mount of {name}"))?;
+            let tree =
+                mounts::detach_copy(place.as_fd()).doing(&format!("copy the mount of {name}"))?;
             mounts::set_attributes(tree.as_fd(), Attributes::NONE, false, Some(map.as_fd()))
                 .doing(&format!("map the owners of {name}"))?;
         }
@@ -144,11 +143,23 @@ pub fn idmap(places: &[&Path]) -> Attempt {
     })
 }
 
-/// Landlock: a confined child may not write any more.
-pub fn landlock(scratch: &Path) -> Landlock {
-    let abi = landlock_rules::kernel_abi();
+/// Landlock: the ABI, the list of modules, and with `forks` whether it holds a child.
+pub fn landlock(scratch: &Path, forks: bool) -> Landlock {
+    let modules = fs::read_to_string("/sys/kernel/security/lsm")
+        .ok()
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty());
+    Landlock {
+        abi: landlock_rules::kernel_abi(),
+        confine: forks.then(|| confine(scratch)),
+        modules,
+    }
+}
+
+/// A confined child may not write any more.
+fn confine(scratch: &Path) -> Attempt {
     let file = scratch.join("landlock");
-    let confine = attempt(Namespaces::NONE, || {
+    attempt(Namespaces::NONE, || {
         File::create(&file).doing("write before the rules")?;
         let root = mounts::open_place(Path::new("/")).doing("open /")?;
         landlock_rules::confine(vec![(root, Permit::ReadExecute)], 1)
@@ -157,12 +168,7 @@ pub fn landlock(scratch: &Path) -> Landlock {
             Ok(_) => Err(surprise("the rules are accepted but not in force")),
             Err(_) => Ok(()),
         }
-    });
-    let modules = fs::read_to_string("/sys/kernel/security/lsm")
-        .ok()
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty());
-    Landlock { abi, confine, modules }
+    })
 }
 
 /// The very filter of a run, with its notification; a refused call must then be refused.
@@ -172,7 +178,8 @@ pub fn filter() -> Attempt {
         let program = seccomp::compile(options, seccomp::Arch::NATIVE)
             .map_err(|error| surprise(format!("the filter does not compile: {error}")))?;
         rustix::thread::set_no_new_privs(true).doing("set no_new_privs")?;
-        let listener = seccomp::install(&program, true).doing("install a filter with notification")?;
+        let listener =
+            seccomp::install(&program, true).doing("install a filter with notification")?;
         if listener.is_none() {
             return Err(surprise("the kernel gave no notification descriptor"));
         }
@@ -183,32 +190,45 @@ pub fn filter() -> Attempt {
     })
 }
 
-/// Single calls that a start makes, where they need no privilege.
+/// Single calls that a start makes, where they need no privilege; `clone3` alone where it fails, for
+/// every other is tried in a child.
 pub fn calls() -> Vec<(&'static str, Attempt)> {
     let inside = |probe: fn() -> Attempt| attempt(Namespaces::NONE, probe);
+    let fork = inside(|| Ok(()));
+    if fork.is_err() {
+        return vec![("clone3", fork)];
+    }
     vec![
-        ("clone3", inside(|| Ok(()))),
-        ("pidfd_open", inside(|| {
-            let own = rustix::process::getpid();
-            rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty())
-                .map(drop)
-                .doing("call it")
-        })),
+        ("clone3", fork),
+        (
+            "pidfd_open",
+            inside(|| {
+                let own = rustix::process::getpid();
+                rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty())
+                    .map(drop)
+                    .doing("call it")
+            }),
+        ),
         ("openat2", inside(|| mounts::open_place(Path::new("/")).map(drop).doing("call it"))),
         ("close_range", inside(|| process::cloexec_all().doing("call it"))),
-        ("mount_setattr", inside(|| {
-            let root = File::open("/").doing("open /")?;
-            // Changes nothing, and is refused without privilege: only its absence tells.
-            match mounts::set_attributes(root.as_fd(), Attributes::NONE, false, None) {
-                Err(error) if error.raw_os_error() == Some(ENOSYS) => Err(error).doing("call it"),
-                _ => Ok(()),
-            }
-        })),
+        (
+            "mount_setattr",
+            inside(|| {
+                let root = File::open("/").doing("open /")?;
+                // Changes nothing, and is refused without privilege: only its absence tells.
+                match mounts::set_attributes(root.as_fd(), Attributes::NONE, false, None) {
+                    Err(error) if error.raw_os_error() == Some(ENOSYS) => {
+                        Err(error).doing("call it")
+                    }
+                    _ => Ok(()),
+                }
+            }),
+        ),
     ]
 }
 
-/// A control group like a run's, with a process in it.
-pub fn groups() -> Groups {
+/// A control group like a run's, with `forks` a process in it.
+pub fn groups(forks: bool) -> Groups {
     const MEMORY: u64 = 1 << 30;
     let limits = Limits {
         memory: Some(MEMORY),
@@ -219,7 +239,7 @@ pub fn groups() -> Groups {
     let name = format!("ringfence-doctor-{}", std::process::id());
     let mut group = Group::create(&Homes::find(), &name, &limits);
     let enforces = group.enforces();
-    let attach = join(&group);
+    let attach = forks.then(|| join(&group));
     group.remove();
     Groups {
         version: group.version(),

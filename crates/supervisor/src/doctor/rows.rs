@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::facts::{Attempt, Binary, Facts, Place, Policy, Refusal};
+use super::facts::{Attempt, Binary, Facts, Landlock, Place, Policy, Refusal};
 use crate::limits::{CLOCK_LEAST_S, DISK_RESERVE_BYTES};
 
 const ENOSPC: i32 = 28;
@@ -61,7 +61,7 @@ pub fn rows(facts: &Facts) -> Vec<Row> {
     rows.extend(mounts(facts));
     rows.extend(facts.idmap.as_ref().map(idmap));
     rows.push(landlock(facts));
-    rows.push(seccomp(facts));
+    rows.extend(facts.seccomp.as_ref().map(|attempt| seccomp(facts, attempt)));
     rows.extend(network(facts));
     rows.push(groups(facts));
     rows.extend(facts.places.iter().map(|place| private(place, facts.uid)));
@@ -71,6 +71,19 @@ pub fn rows(facts: &Facts) -> Vec<Row> {
     rows.push(clock(facts.clock));
     rows.push(container(facts));
     rows.push(trial(facts));
+    shorten(rows)
+}
+
+/// A long mend stands once; rows behind it refer to it.
+fn shorten(mut rows: Vec<Row>) -> Vec<Row> {
+    let mut first: Vec<(String, String)> = Vec::new();
+    for row in &mut rows {
+        let Some(mend) = row.mend.clone().filter(|mend| mend.contains('\n')) else { continue };
+        match first.iter().find(|(known, _)| *known == mend) {
+            Some((_, name)) => row.mend = Some(format!("as for {name}")),
+            None => first.push((mend, row.name.clone())),
+        }
+    }
     rows
 }
 
@@ -100,12 +113,11 @@ fn kernel(release: &str) -> Row {
 
 fn calls(facts: &Facts) -> Row {
     let name = "system calls";
-    let all: Vec<&str> = facts.calls.iter().map(|(call, _)| *call).collect();
-    let needed = all.join(", ");
+    let needed = "clone3, pidfd_open, openat2, close_range, mount_setattr";
     let failed: Vec<&(&str, Attempt)> =
         facts.calls.iter().filter(|(_, attempt)| attempt.is_err()).collect();
     if failed.is_empty() {
-        return row(name, State::Ok, "all there", &needed);
+        return row(name, State::Ok, "all there", needed);
     }
     let absent = failed
         .iter()
@@ -119,13 +131,14 @@ fn calls(facts: &Facts) -> Row {
         (false, true) => "start a kernel of 5.13 or later, or take off the filter that hides them",
         (false, false) => "take off the filter or security module that refuses them",
     };
-    row(name, State::Missing, words.join("; "), &needed).mended_by(mend)
+    row(name, State::Missing, words.join("; "), needed).mended_by(mend)
 }
 
 fn namespaces(facts: &Facts) -> Row {
     let name = "namespaces";
     let needed = "user, mount, process id, network, IPC, host name and cgroup namespaces";
-    let inside = [Some(&facts.namespaces), facts.inside.maps.as_ref(), facts.inside.mounts.as_ref()];
+    let inside =
+        [Some(&facts.namespaces), facts.inside.maps.as_ref(), facts.inside.mounts.as_ref()];
     let Some(refusal) = inside.into_iter().flatten().find_map(|attempt| attempt.as_ref().err())
     else {
         return row(name, State::Ok, "made, mapped and mounted in", needed);
@@ -156,20 +169,26 @@ fn mounts(facts: &Facts) -> Vec<Row> {
         let needed = "a fresh /proc for the sandbox's own processes";
         rows.push(match attempt {
             Ok(()) => row("proc", State::Ok, "mounted", needed),
-            Err(refusal) => row("proc", State::Missing, refusal.words.clone(), needed).mended_by(
-                permit(facts, refusal, "unmount what covers parts of /proc: `findmnt -R /proc` shows it"),
-            ),
+            Err(refusal) => {
+                row("proc", State::Missing, refusal.words.clone(), needed).mended_by(permit(
+                    facts,
+                    refusal,
+                    "unmount what covers parts of /proc: `findmnt -R /proc` shows it",
+                ))
+            }
         });
     }
     if let Some(attempt) = &facts.inside.overlay {
-        let needed = "overlayfs in a user namespace (Linux 5.11), on the state directory's file system";
+        let needed =
+            "overlayfs in a user namespace (Linux 5.11), on the state directory's file system";
         rows.push(match attempt {
             Ok(()) => row("overlay", State::Ok, "mounted with userxattr", needed),
-            Err(refusal) => row("overlay", State::Missing, refusal.words.clone(), needed).mended_by(
-                "keep the state on a local file system such as ext4, xfs or btrfs:\n  \
+            Err(refusal) => row("overlay", State::Missing, refusal.words.clone(), needed)
+                .mended_by(
+                    "keep the state on a local file system such as ext4, xfs or btrfs:\n  \
                  export XDG_STATE_HOME=DIRECTORY\nor do without copy-on-write:\n  \
                  ringfence run --workspace direct -- AGENT",
-            ),
+                ),
         });
     }
     rows
@@ -194,17 +213,29 @@ fn landlock(facts: &Facts) -> Row {
             Some(list) => format!("none; the security modules are {list}"),
             None => "none".to_owned(),
         };
-        let list = landlock.modules.as_deref().unwrap_or("yama,integrity,apparmor");
-        let mend = if contained(facts) {
-            format!("{CONTAINER}\nor, where the host's kernel has it switched off, there:\n{}", boot(list))
-        } else {
-            boot(list)
+        let on =
+            landlock.modules.as_ref().is_some_and(|list| list.split(',').any(|m| m == "landlock"));
+        let mend = match (contained(facts), on) {
+            (true, true) => CONTAINER.to_owned(),
+            (false, true) => {
+                "the kernel has it switched on: take off the filter that hides it".to_owned()
+            }
+            (true, false) => format!(
+                "{CONTAINER}\nor, where the host's kernel has it switched off, there\n{}",
+                boot(landlock)
+            ),
+            (false, false) => boot(landlock),
         };
         return row(name, State::Missing, found, needed).mended_by(mend);
     }
-    if let Err(refusal) = &landlock.confine {
-        return row(name, State::Missing, format!("ABI {}, but {}", landlock.abi, refusal.words), needed)
-            .mended_by(permit(facts, refusal, "take off the filter that refuses it"));
+    if let Some(Err(refusal)) = &landlock.confine {
+        return row(
+            name,
+            State::Missing,
+            format!("ABI {}, but {}", landlock.abi, refusal.words),
+            needed,
+        )
+        .mended_by(permit(facts, refusal, "take off the filter that refuses it"));
     }
     let lacks: Vec<&str> = [
         (2, "moves between directories are refused rather than judged"),
@@ -217,22 +248,30 @@ fn landlock(facts: &Facts) -> Row {
     .map(|(_, cost)| cost)
     .collect();
     if lacks.is_empty() {
-        return row(name, State::Ok, format!("ABI {}, in force", landlock.abi), needed);
+        let tried = if landlock.confine.is_some() { "in force" } else { "not tried" };
+        return row(name, State::Ok, format!("ABI {}, {tried}", landlock.abi), needed);
     }
     row(name, State::Weaker, format!("ABI {}: {}", landlock.abi, lacks.join(", ")), needed)
-        .mended_by("start a kernel of 6.12 or later; a definition's `require.landlock` refuses less")
+        .mended_by(
+            "start a kernel of 6.12 or later; a definition's `require.landlock` refuses less",
+        )
 }
 
-fn boot(modules: &str) -> String {
+fn boot(landlock: &Landlock) -> String {
+    let parameter = match &landlock.modules {
+        Some(list) => format!("lsm=landlock,{list}"),
+        None => {
+            "lsm=landlock,LIST, with the LIST that /sys/kernel/security/lsm shows now".to_owned()
+        }
+    };
     format!(
-        "in a kernel of 5.13 or later, switch it on by a boot parameter and restart:\n  \
-         lsm=landlock,{modules}"
+        "in a kernel of 5.13 or later, switch it on by a boot parameter and restart:\n  {parameter}"
     )
 }
 
-fn seccomp(facts: &Facts) -> Row {
+fn seccomp(facts: &Facts, attempt: &Attempt) -> Row {
     let needed = "system call filters with user notification (Linux 5.5)";
-    match &facts.seccomp {
+    match attempt {
         Ok(()) => row("seccomp", State::Ok, "installed, in force", needed),
         Err(refusal) => row("seccomp", State::Missing, refusal.words.clone(), needed).mended_by(
             permit(facts, refusal, "start a kernel with CONFIG_SECCOMP_FILTER, 5.13 or later"),
@@ -255,7 +294,10 @@ fn network(facts: &Facts) -> Vec<Row> {
             Err(refusal) => row(
                 "network",
                 State::Weaker,
-                format!("only ports that the policy names lead to the gateway, others are refused: {}", refusal.words),
+                format!(
+                    "only ports that the policy names lead to the gateway, others are refused: {}",
+                    refusal.words
+                ),
                 needed,
             )
             .mended_by("sudo modprobe -a nf_tables nft_chain_nat nft_redir"),
@@ -266,9 +308,11 @@ fn network(facts: &Facts) -> Vec<Row> {
         rows.push(match attempt {
             Ok(()) => row("ipv6", State::Ok, "captured", needed),
             Err(refusal) => {
-                let found = format!("does not exist inside, IPv4 is not affected: {}", refusal.words);
-                row("ipv6", State::Weaker, found, needed)
-                    .mended_by("sudo sysctl -w net.ipv6.conf.all.disable_ipv6=0, where the kernel has it")
+                let found =
+                    format!("does not exist inside, IPv4 is not affected: {}", refusal.words);
+                row("ipv6", State::Weaker, found, needed).mended_by(
+                    "sudo sysctl -w net.ipv6.conf.all.disable_ipv6=0, where the kernel has it",
+                )
             }
         });
     }
@@ -279,8 +323,11 @@ fn groups(facts: &Facts) -> Row {
     let name = "control groups";
     let needed = "a writable group with memory and pids, to limit all processes together";
     let groups = &facts.groups;
-    if let Err(refusal) = &groups.attach {
-        let found = format!("version {}, but a process cannot be put in: {}", groups.version, refusal.words);
+    if let Some(Err(refusal)) = &groups.attach {
+        let found = format!(
+            "version {}, but a process cannot be put in: {}",
+            groups.version, refusal.words
+        );
         return row(name, State::Missing, found, needed).mended_by(delegate(facts));
     }
     let [enforced, other] = [true, false].map(|wanted| {
@@ -317,7 +364,7 @@ fn delegate(facts: &Facts) -> &'static str {
     } else if facts.groups.systemd {
         "systemd-run --user --scope -p Delegate=yes ringfence run -- AGENT"
     } else if contained(facts) {
-        "let the container write its control group:\n  docker run --cgroupns private -v /sys/fs/cgroup:/sys/fs/cgroup:rw IMAGE"
+        "limit the whole container instead, which holds for everything in it:\n  docker run --memory 8g --pids-limit 4096 --cpus 2 IMAGE"
     } else {
         "let an administrator delegate a control group with memory, pids and cpu to you"
     }
@@ -329,8 +376,13 @@ fn private(place: &Place, uid: u32) -> Row {
     let path = place.path.display();
     if let Some(parent) = &place.exposed_by {
         let parent = parent.display();
-        return row(&name, State::Weaker, format!("{path}: others can replace it in {parent}"), needed)
-            .mended_by(format!("chmod go-w {parent}"));
+        return row(
+            &name,
+            State::Weaker,
+            format!("{path}: others can replace it in {parent}"),
+            needed,
+        )
+        .mended_by(format!("chmod go-w {parent}"));
     }
     match &place.found {
         None => row(&name, State::Ok, format!("{path}, not made yet"), needed),
@@ -371,13 +423,15 @@ fn policy(policy: &Policy) -> Row {
     match &policy.valid {
         None => row(&name, State::Ok, "none", needed),
         Some(Ok(())) => row(&name, State::Ok, format!("{path}, valid"), needed),
-        Some(Err(cause)) => row(&name, State::Missing, cause.clone(), needed).mended_by(
-            if policy.name == "user" {
+        Some(Err(cause)) => {
+            row(&name, State::Missing, cause.clone(), needed).mended_by(if policy.name == "user" {
                 format!("edit {path}; `ringfence policy check` reads it again")
             } else {
-                format!("let your administrator mend {path}; `ringfence policy check` reads it again")
-            },
-        ),
+                format!(
+                    "let your administrator mend {path}; `ringfence policy check` reads it again"
+                )
+            })
+        }
     }
 }
 
@@ -390,8 +444,13 @@ fn binary(facts: &Facts) -> Row {
     let path = path.display();
     if let Some(parent) = exposed_by {
         let parent = parent.display();
-        return row("program", State::Weaker, format!("{path}: others can replace it in {parent}"), needed)
-            .mended_by(format!("chmod go-w {parent}"));
+        return row(
+            "program",
+            State::Weaker,
+            format!("{path}: others can replace it in {parent}"),
+            needed,
+        )
+        .mended_by(format!("chmod go-w {parent}"));
     }
     if mode & 0o022 != 0 {
         return row("program", State::Weaker, format!("{path} has mode {mode:o}"), needed)
@@ -438,7 +497,11 @@ fn trial(facts: &Facts) -> Row {
             // Its advice to come here would lead in a circle.
             let advice: Vec<&str> =
                 rest.lines().filter(|line| !line.contains("ringfence doctor")).collect();
-            if advice.is_empty() { row } else { row.mended_by(advice.join("\n")) }
+            if advice.is_empty() {
+                row.mended_by("what the rows above name; if they name nothing, please report it")
+            } else {
+                row.mended_by(advice.join("\n"))
+            }
         }
     }
 }

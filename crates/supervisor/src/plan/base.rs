@@ -15,13 +15,53 @@ const TREES: [&str; 4] = ["/usr", "/opt", "/nix", "/gnu"];
 const MERGED: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 /// Entries of `/etc` that programs read and that tell nothing secret. Names, or prefixes with `*`.
 const ETC: [&str; 47] = [
-    "alternatives", "ca-certificates", "ca-certificates.conf", "ssl", "pki", "crypto-policies",
-    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "fonts", "perl", "terminfo", "xml", "sgml", "vulkan",
-    "OpenCL", "glvnd", "vim", "java*", "python*", "R", "maven", "localtime", "timezone", "os-release",
-    "debian_version", "lsb-release", "redhat-release", "fedora-release", "alpine-release",
-    "arch-release", "locale.conf", "locale.alias", "mime.types", "magic", "magic.mime", "protocols",
-    "services", "rpc", "networks", "ethertypes", "host.conf", "gai.conf", "inputrc", "bash.bashrc",
-    "profile", "shells",
+    "alternatives",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "ssl",
+    "pki",
+    "crypto-policies",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "fonts",
+    "perl",
+    "terminfo",
+    "xml",
+    "sgml",
+    "vulkan",
+    "OpenCL",
+    "glvnd",
+    "vim",
+    "java*",
+    "python*",
+    "R",
+    "maven",
+    "localtime",
+    "timezone",
+    "os-release",
+    "debian_version",
+    "lsb-release",
+    "redhat-release",
+    "fedora-release",
+    "alpine-release",
+    "arch-release",
+    "locale.conf",
+    "locale.alias",
+    "mime.types",
+    "magic",
+    "magic.mime",
+    "protocols",
+    "services",
+    "rpc",
+    "networks",
+    "ethertypes",
+    "host.conf",
+    "gai.conf",
+    "inputrc",
+    "bash.bashrc",
+    "profile",
+    "shells",
 ];
 
 /// The mounts of the base, in order.
@@ -118,8 +158,8 @@ fn etc_entries() -> Result<Vec<Mount>, PlanError> {
             None => name == *entry,
         })
     };
-    let listing = fs::read_dir(etc)
-        .map_err(|source| PlanError::Examine { path: etc.to_owned(), source })?;
+    let listing =
+        fs::read_dir(etc).map_err(|source| PlanError::Examine { path: etc.to_owned(), source })?;
     let mut names: Vec<_> = listing
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| wanted(name))

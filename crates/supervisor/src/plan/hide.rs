@@ -54,15 +54,12 @@ pub fn find(compiled: &Compiled) -> Result<Hidden, PlanError> {
             .iter()
             .zip(matched)
             .filter(|(_, matched)| !matched)
-            .map(|(rule, _)| {
-                format!("hide {} matches nothing yet ({})", rule.pattern, rule.source)
-            })
+            .map(|(rule, _)| format!("hide {} matches nothing yet ({})", rule.pattern, rule.source))
             .collect();
     }
     targets.sort();
     targets.dedup();
-    let masks =
-        targets.into_iter().map(|target| Mount { target, kind: MountKind::Mask }).collect();
+    let masks = targets.into_iter().map(|target| Mount { target, kind: MountKind::Mask }).collect();
     Ok(Hidden { masks, watch, unmatched })
 }
 
@@ -79,9 +76,10 @@ impl HideWatch {
     fn new(compiled: &Compiled) -> Result<Self, PlanError> {
         let mut roots = vec![compiled.workspace.root.clone()];
         roots.extend(compiled.files.iter().map(|grant| grant.path.clone()));
-        let notify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|error| {
-            PlanError::Examine { path: compiled.workspace.root.clone(), source: error.into() }
-        })?;
+        let notify =
+            inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|error| {
+                PlanError::Examine { path: compiled.workspace.root.clone(), source: error.into() }
+            })?;
         Ok(Self { notify, directories: HashMap::new(), roots, complete: true })
     }
 
@@ -91,7 +89,10 @@ impl HideWatch {
     }
 
     fn add(&mut self, directory: &Path) {
-        let events = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
+        let events = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::ONLYDIR
+            | WatchFlags::DONT_FOLLOW;
         match inotify::add_watch(&self.notify, directory, events) {
             Ok(number) => {
                 self.directories.insert(number, directory.to_owned());
@@ -116,7 +117,9 @@ impl HideWatch {
         }
         let mut found = Vec::new();
         for path in touched {
-            let Some(root) = self.roots.iter().find(|root| path.starts_with(root)).cloned() else { continue };
+            let Some(root) = self.roots.iter().find(|root| path.starts_with(root)).cloned() else {
+                continue;
+            };
             let mut matched = vec![false; compiled.denies.len()];
             let mut walk = Walk::new(compiled, &root, self, &mut matched);
             // A walk that passes its limit here has already found what it names.

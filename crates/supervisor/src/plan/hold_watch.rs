@@ -2,13 +2,11 @@
 //! kernel detaches mounts from names that vanish), so it is held again at once.
 //!
 //! Between the replacement and the new hold lie milliseconds in which the agent could write; the
-//! record says that it happened.
+//! record says that it happened. Events only wake the watch: what is lost is told by the identity of
+//! each held path, so that a flood or a lost event hides nothing.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use ringfence_model::boundary::{Mount, MountKind};
@@ -16,6 +14,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use super::protect::make_placeholder;
+use crate::host;
 
 /// One pinned or held path.
 #[derive(Clone, Debug)]
@@ -23,6 +22,8 @@ struct Held {
     path: PathBuf,
     pin: bool,
     directory: bool,
+    /// What was there when it was last held.
+    identity: Option<(u64, u64)>,
 }
 
 /// A path that must be pinned or held again.
@@ -39,39 +40,30 @@ pub struct Lost {
 /// Watches the directories that held paths lie in.
 pub struct HoldWatch {
     notify: OwnedFd,
-    directories: HashMap<i32, PathBuf>,
     held: Vec<Held>,
 }
 
+/// Buffers of events that are thrown away in one turn; what is left wakes the next.
+const DRAINS: usize = 16;
+
 impl HoldWatch {
     /// Begins to watch, after placeholders are made and before the agent starts; `None` where
-    /// nothing is held.
+    /// nothing of the host is held.
     ///
     /// # Errors
     /// What inotify(7) says.
     pub fn start(mounts: &[Mount]) -> io::Result<Option<Self>> {
-        let held: Vec<Held> = mounts
-            .iter()
-            .filter_map(|mount| {
-                let pin = match mount.kind {
-                    MountKind::Pin => true,
-                    MountKind::Hold => false,
-                    _ => return None,
-                };
-                let directory = mount.target.is_dir();
-                Some(Held { path: mount.target.clone(), pin, directory })
-            })
-            .collect();
+        let held: Vec<Held> = mounts.iter().filter_map(held).collect();
         if held.is_empty() {
             return Ok(None);
         }
         let notify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let mut watch = Self { notify, directories: HashMap::new(), held };
+        let watch = Self { notify, held };
         watch.watch_parents()?;
         Ok(Some(watch))
     }
 
-    fn watch_parents(&mut self) -> io::Result<()> {
+    fn watch_parents(&self) -> io::Result<()> {
         let events = WatchFlags::CREATE
             | WatchFlags::MOVED_TO
             | WatchFlags::MOVED_FROM
@@ -79,8 +71,7 @@ impl HoldWatch {
             | WatchFlags::ONLYDIR
             | WatchFlags::DONT_FOLLOW;
         for parent in self.held.iter().filter_map(|held| held.path.parent()) {
-            let number = inotify::add_watch(&self.notify, parent, events)?;
-            self.directories.insert(number, parent.to_owned());
+            inotify::add_watch(&self.notify, parent, events)?;
         }
         Ok(())
     }
@@ -90,49 +81,53 @@ impl HoldWatch {
         PollFd::new(&self.notify, PollFlags::IN)
     }
 
-    /// The paths that lost their hold since the last call, parents first; missing ones are made
-    /// again, so that there is something to hold.
+    /// The paths that lost their hold, parents first; missing ones are made again, so that there is
+    /// something to hold.
     ///
     /// # Errors
     /// A missing one cannot be made, or a new directory cannot be watched: it is not protected.
     pub fn lost(&mut self) -> io::Result<Vec<Lost>> {
-        let touched = self.touched();
-        if touched.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut lost = Vec::new();
-        for held in &self.held {
-            if !touched.iter().any(|path| held.path.starts_with(path)) {
+        self.drain();
+        let mut lost: Vec<Lost> = Vec::new();
+        for held in &mut self.held {
+            let now = host::identity(&held.path).ok();
+            // Below a directory that was replaced everything was taken along.
+            let below = lost.iter().any(|one| held.path.starts_with(&one.path));
+            if now.is_some() && now == held.identity && !below {
                 continue;
             }
-            let missing = held.path.symlink_metadata().is_err();
-            if missing {
+            let made = now.is_none();
+            if made {
                 make_placeholder(&held.path, held.directory)?;
             }
-            lost.push(Lost { path: held.path.clone(), pin: held.pin, made: missing });
+            held.identity = host::identity(&held.path).ok();
+            lost.push(Lost { path: held.path.clone(), pin: held.pin, made });
         }
-        // A replaced directory is another one: its own entries are watched anew.
-        self.watch_parents()?;
-        // Placeholders that were just made are no news.
-        let _ = self.touched();
+        if !lost.is_empty() {
+            // A replaced directory is another one: its own entries are watched anew.
+            self.watch_parents()?;
+        }
         Ok(lost)
     }
 
-    fn touched(&self) -> Vec<PathBuf> {
-        let mut buffer = [std::mem::MaybeUninit::uninit(); 8192];
-        let mut reader = inotify::Reader::new(&self.notify, &mut buffer);
-        let mut touched = Vec::new();
-        while let Ok(event) = reader.next() {
-            let (Some(directory), Some(name)) =
-                (self.directories.get(&event.wd()), event.file_name())
-            else {
-                continue;
-            };
-            let path = directory.join(OsStr::from_bytes(name.to_bytes()));
-            if self.held.iter().any(|held| held.path == path) && !touched.contains(&path) {
-                touched.push(path);
+    fn drain(&self) {
+        let mut buffer = [0u8; 8192];
+        for _ in 0..DRAINS {
+            if !rustix::io::read(&self.notify, &mut buffer[..]).is_ok_and(|read| read > 0) {
+                return;
             }
         }
-        touched
     }
+}
+
+/// Pins of the constructed root's own directories have no host path that could be replaced.
+fn held(mount: &Mount) -> Option<Held> {
+    let pin = match mount.kind {
+        MountKind::Pin => true,
+        MountKind::Hold => false,
+        _ => return None,
+    };
+    let directory = mount.target.is_dir();
+    let identity = host::identity(&mount.target).ok();
+    Some(Held { path: mount.target.clone(), pin, directory, identity })
 }

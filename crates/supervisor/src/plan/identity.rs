@@ -31,10 +31,8 @@ pub fn identity(setting: &Setting<'_>) -> Result<Identity, PlanError> {
             hostname,
         });
     }
-    let root = std::fs::metadata(setting.cwd).map_err(|source| PlanError::Examine {
-        path: setting.cwd.to_owned(),
-        source,
-    })?;
+    let root = std::fs::metadata(setting.cwd)
+        .map_err(|source| PlanError::Examine { path: setting.cwd.to_owned(), source })?;
     let outside = UNUSED_IDS + spread(setting.run.id().as_str()) % UNUSED_COUNT;
     Ok(Identity {
         inside_uid: INSIDE_ID,
@@ -50,7 +48,5 @@ pub fn identity(setting: &Setting<'_>) -> Result<Identity, PlanError> {
 
 /// FNV-1a: two runs at once should not share an id, so that neither can signal the other.
 fn spread(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

@@ -1,5 +1,6 @@
 //! From compiled policy and host facts to the boundary: every path canonical, nothing left to match.
 
+mod anchors;
 mod base;
 mod environment;
 mod hide;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use ringfence_model::boundary::{
     Access, Boundary, ExecMode, Mount, MountKind, Network, Tier, Workspace, WorkspaceMode,
 };
-use ringfence_policy::Compiled;
+use ringfence_policy::{Compiled, FileRule};
 
 use crate::host::{self, Person};
 use crate::rundir::RunDir;
@@ -47,7 +48,9 @@ pub enum PlanError {
         relative: String,
     },
     /// The walk for hidden names passed its limit.
-    #[error("looking for hidden names: more than {limit} entries below {root}; name a smaller workspace, or hide whole directories")]
+    #[error(
+        "looking for hidden names: more than {limit} entries below {root}; name a smaller workspace, or hide whole directories"
+    )]
     TooMany {
         /// Where.
         root: PathBuf,
@@ -104,7 +107,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     mounts.push(var_tmp(compiled, limits.tmp, exec));
     mounts.push(bind(setting.private_home, setting.home, Access::ReadWrite, exec, true)?);
     mounts.extend(tools.mounts(setting, exec)?);
-    for grant in &compiled.files {
+    for grant in grants(compiled) {
         mounts.push(bind(&grant.path, &grant.path, grant.access, true, true)?);
     }
     workspace_mounts(compiled, setting, exec, &mut mounts)?;
@@ -116,10 +119,13 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     let hidden = hide::find(compiled)?;
     mounts.extend(hidden.masks);
     mounts.extend(sockets::masks(compiled, setting.mode));
+    let mounts = anchors::anchor(mounts);
     let mut environment = environment::build(compiled, setting, &who, &tools);
     if git_settings {
         // A git that was not built for `/etc` must find it too.
-        environment.entry("GIT_CONFIG_SYSTEM".to_owned()).or_insert_with(|| "/etc/gitconfig".to_owned());
+        environment
+            .entry("GIT_CONFIG_SYSTEM".to_owned())
+            .or_insert_with(|| "/etc/gitconfig".to_owned());
     }
     Ok(Plan {
         boundary: Boundary {
@@ -162,6 +168,21 @@ pub fn newly_hidden(before: &Compiled, after: &Compiled) -> Result<Vec<PathBuf>,
     let old = hide::find(before)?.masks;
     let new = hide::find(after)?.masks;
     Ok(new.into_iter().filter(|mount| !old.contains(mount)).map(|mount| mount.target).collect())
+}
+
+/// The grants that become mounts, in order: outer ones first, and at the same place the one that
+/// ends first last, so that it is on top when its end comes. What lies in the workspace is seen there.
+pub fn grants(compiled: &Compiled) -> Vec<&FileRule> {
+    let root = &compiled.workspace.root;
+    let mut grants: Vec<&FileRule> =
+        compiled.files.iter().filter(|grant| !grant.path.starts_with(root)).collect();
+    let end = |grant: &FileRule| {
+        let relative = grant.ends.for_ms.unwrap_or(u64::MAX);
+        let absolute = grant.ends.at_unix.unwrap_or(i64::MAX);
+        (relative, absolute)
+    };
+    grants.sort_by(|a, b| a.path.cmp(&b.path).then(end(b).cmp(&end(a))));
+    grants
 }
 
 /// `/var/tmp`: a link to `/tmp`, which costs no mount, unless something is shown below it.
@@ -255,7 +276,9 @@ fn absent(compiled: &Compiled, setting: &Setting<'_>, home: &Path) -> Vec<PathBu
         .filter(|name| !made_inside(name))
         .map(|name| home.join(name))
         .collect();
-    paths.extend(["/run/docker.sock", "/var/run/docker.sock", "/run/dbus", "/etc/shadow"].map(PathBuf::from));
+    paths.extend(
+        ["/run/docker.sock", "/var/run/docker.sock", "/run/dbus", "/etc/shadow"].map(PathBuf::from),
+    );
     paths.push(setting.run.path().to_owned());
     paths.retain(|path| !granted(path));
     paths

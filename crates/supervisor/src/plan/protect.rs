@@ -14,17 +14,15 @@ use ringfence_model::boundary::{Access, Mount, MountKind, WorkspaceMode};
 use ringfence_policy::{Compiled, PROTECTED};
 
 use super::{PlanError, Setting};
+use crate::rundir::Cleanup;
 
 /// A linked worktree's pointer: a missing one is held too, or git on the host would follow it to a
 /// configuration of the agent's.
 const COMMON_DIRECTORY: &str = ".git/commondir";
 
 /// What a placeholder says where an empty file would be an error to its reader: the same as none.
-const NEUTRAL: [(&str, &str); 3] = [
-    (COMMON_DIRECTORY, ".\n"),
-    (".mcp.json", "{}\n"),
-    ("ringfence.toml", "version = 1\n"),
-];
+const NEUTRAL: [(&str, &str); 3] =
+    [(COMMON_DIRECTORY, ".\n"), (".mcp.json", "{}\n"), ("ringfence.toml", "version = 1\n")];
 
 const LONGEST_NEUTRAL: u64 = 12;
 
@@ -95,7 +93,8 @@ fn make(path: &Path, directory: bool, content: &str) -> io::Result<()> {
 /// # Errors
 /// What the file system says.
 pub fn make_placeholder(path: &Path, directory: bool) -> io::Result<()> {
-    let content = NEUTRAL.iter().find(|(name, _)| path.ends_with(name)).map_or("", |(_, text)| text);
+    let content =
+        NEUTRAL.iter().find(|(name, _)| path.ends_with(name)).map_or("", |(_, text)| text);
     make(path, directory, content)
 }
 
@@ -109,9 +108,9 @@ pub fn remove_placeholders(paths: &[PathBuf]) {
             }
             Ok(metadata) if metadata.is_file() && metadata.len() <= LONGEST_NEUTRAL => {
                 let content = fs::read(path).unwrap_or_default();
-                let own = NEUTRAL.iter().any(|(name, text)| {
-                    path.ends_with(name) && content == text.as_bytes()
-                });
+                let own = NEUTRAL
+                    .iter()
+                    .any(|(name, text)| path.ends_with(name) && content == text.as_bytes());
                 if content.is_empty() || own {
                     let _ = fs::remove_file(path);
                 }
@@ -151,7 +150,15 @@ fn protect(
     compiled: &Compiled,
     setting: &Setting<'_>,
 ) -> Result<Protection, PlanError> {
-    let mut found = Found { root, pins: BTreeSet::new(), holds: BTreeSet::new(), missing: Vec::new() };
+    let mut found = Found::new(root);
+    // Placeholders of another living run are placeholders here too: whoever ends last removes them.
+    found.shared = setting
+        .run
+        .others()
+        .iter()
+        .filter_map(|other| other.read_json::<Cleanup>("cleanup.json").ok())
+        .flat_map(|cleanup| cleanup.placeholders)
+        .collect();
     for relative in &compiled.workspace.protected {
         let directory =
             PROTECTED.iter().find(|row| row.path == relative).is_none_or(|row| row.directory);
@@ -180,9 +187,20 @@ struct Found<'a> {
     pins: BTreeSet<PathBuf>,
     holds: BTreeSet<PathBuf>,
     missing: Vec<Placeholder>,
+    shared: BTreeSet<PathBuf>,
 }
 
-impl Found<'_> {
+impl<'a> Found<'a> {
+    fn new(root: &'a Path) -> Self {
+        Self {
+            root,
+            pins: BTreeSet::new(),
+            holds: BTreeSet::new(),
+            missing: Vec::new(),
+            shared: BTreeSet::new(),
+        }
+    }
+
     /// Walks down to one protected path: pins what exists above it, holds it or the first
     /// component that is missing.
     fn add(&mut self, relative: &Path, directory: bool) -> Result<(), PlanError> {
@@ -200,6 +218,11 @@ impl Found<'_> {
                         path,
                         relative: relative.display().to_string(),
                     });
+                }
+                Ok(_) if self.shared.contains(&path) => {
+                    let content = if last { neutral(relative) } else { "" };
+                    self.hold_missing(path, !last || directory, content);
+                    return Ok(());
                 }
                 Ok(_) if last => {
                     self.holds.insert(path.clone());
@@ -245,7 +268,7 @@ mod tests {
     use super::*;
 
     fn found(root: &Path) -> Found<'_> {
-        Found { root, pins: BTreeSet::new(), holds: BTreeSet::new(), missing: Vec::new() }
+        Found::new(root)
     }
 
     #[test]
@@ -253,7 +276,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join(".git/hooks")).unwrap();
         let mut found = found(root.path());
-        for (path, directory) in [(".git/hooks", true), (".git/config", false), (".github/workflows", true)] {
+        for (path, directory) in
+            [(".git/hooks", true), (".git/config", false), (".github/workflows", true)]
+        {
             found.add(Path::new(path), directory).unwrap();
         }
         let protection = found.finish();

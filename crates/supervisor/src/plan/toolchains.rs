@@ -22,8 +22,16 @@ struct Family {
 
 /// The families. No part may hold a credential: `.cargo/bin`, not `.cargo`.
 const FAMILIES: [Family; 22] = [
-    family(".cargo/bin", &[".cargo/bin", ".rustup/toolchains", ".rustup/settings.toml"], &[".cargo/registry", ".cargo/git"]),
-    family(".local/bin", &[".local/bin", ".local/share/uv", ".local/share/pipx", ".local/share/claude"], &[]),
+    family(
+        ".cargo/bin",
+        &[".cargo/bin", ".rustup/toolchains", ".rustup/settings.toml"],
+        &[".cargo/registry", ".cargo/git"],
+    ),
+    family(
+        ".local/bin",
+        &[".local/bin", ".local/share/uv", ".local/share/pipx", ".local/share/claude"],
+        &[],
+    ),
     family(".nvm", &[".nvm/versions", ".nvm/alias", ".nvm/nvm.sh"], &[".npm/_cacache"]),
     family(".local/share/fnm", &[".local/share/fnm"], &[".npm/_cacache"]),
     family(".fnm", &[".fnm"], &[".npm/_cacache"]),
@@ -67,7 +75,11 @@ const LINK_HOPS: usize = 16;
 
 /// Variables that point programs at further certificate authorities.
 const AUTHORITIES: [&str; 6] = [
-    "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO",
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
     "PIP_CERT",
 ];
 
@@ -113,7 +125,9 @@ pub fn find(setting: &Setting<'_>, workspace: &Path) -> Toolchains {
 
 /// Places that the base already shows.
 fn in_base(path: &Path) -> bool {
-    ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/nix", "/gnu"].iter().any(|base| path.starts_with(base))
+    ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/nix", "/gnu"]
+        .iter()
+        .any(|base| path.starts_with(base))
 }
 
 impl Toolchains {
@@ -213,7 +227,8 @@ impl Toolchains {
     /// The mounts, in order; a part below the workspace is there already.
     pub fn mounts(&self, setting: &Setting<'_>, exec: bool) -> Result<Vec<Mount>, PlanError> {
         let mut mounts = Vec::new();
-        for link in self.links.iter().filter(|link| !self.parts.iter().any(|p| link.starts_with(p))) {
+        for link in self.links.iter().filter(|link| !self.parts.iter().any(|p| link.starts_with(p)))
+        {
             let Ok(target) = fs::read_link(link) else { continue };
             let target = target.to_string_lossy().into_owned();
             mounts.push(Mount { target: link.clone(), kind: MountKind::Symlink { target } });
@@ -228,7 +243,6 @@ impl Toolchains {
         }
         Ok(mounts)
     }
-
 }
 
 /// The path without `.` and `..`, links on the way resolved in the parent only.

@@ -22,7 +22,10 @@ pub fn list(boundary: &Boundary, measured: &Measured<'_>) -> Vec<Control> {
         Control::enforced("namespaces", "user, mount, process id, network, IPC, host name, cgroup"),
         Control::enforced("root", "constructed: what is not in the plan does not exist"),
         landlock(boundary, measured.landlock),
-        Control::enforced("seccomp", "allowlist by system call and by socket family, type and protocol"),
+        Control::enforced(
+            "seccomp",
+            "allowlist by system call and by socket family, type and protocol",
+        ),
         Control::enforced("capabilities", "none, and no_new_privs"),
         capture(measured),
         workspace(boundary),
@@ -32,7 +35,9 @@ pub fn list(boundary: &Boundary, measured: &Measured<'_>) -> Vec<Control> {
             name: "exec".to_owned(),
             requested: "only programs of the read-only base".to_owned(),
             supported: "noexec on everything writable, no memfd_create".to_owned(),
-            enforced: "by path; what an allowed interpreter or loader maps by itself is not stopped".to_owned(),
+            enforced:
+                "by path; what an allowed interpreter or loader maps by itself is not stopped"
+                    .to_owned(),
             strength: Strength::Reduced,
         });
     }
@@ -103,7 +108,8 @@ fn limits(limits: &Limits, group: &Group) -> Vec<Control> {
             strength,
         });
     };
-    let rlimit = || Some(("resource limit of each process (setrlimit)".to_owned(), Strength::Enforced));
+    let rlimit =
+        || Some(("resource limit of each process (setrlimit)".to_owned(), Strength::Enforced));
     let watched = |what: &str| Some((format!("watched from outside: {what}"), Strength::Watched));
     let grouped = || Some((by_group.clone(), Strength::Enforced));
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
@@ -125,7 +131,11 @@ fn limits(limits: &Limits, group: &Group) -> Vec<Control> {
     push("open_files", limits.open_files.map(|n| n.to_string()), rlimit());
     push("file_size", limits.file_size.map(mib), rlimit());
     push("disk", limits.disk.map(mib), watched("at least every second, the run is ended"));
-    push("tmp", Some(mib(limits.tmp)), Some(("size of each file system in memory".to_owned(), Strength::Enforced)));
+    push(
+        "tmp",
+        Some(mib(limits.tmp)),
+        Some(("size of each file system in memory".to_owned(), Strength::Enforced)),
+    );
     push("wall", limits.wall_ms.map(|ms| format!("{} s", ms / 1000)), watched("the run is ended"));
     push("idle", limits.idle_ms.map(|ms| format!("{} s", ms / 1000)), watched("the run is ended"));
     list

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use ringfence_gateway::config::{Config, ProxySettings};
 use ringfence_model::boundary::Boundary;
 use ringfence_sys::fdpass;
-use ringfence_sys::process::{Namespaces, Side, close_all_but, exit_now, fork_into, scrub_arguments_and_environment};
+use ringfence_sys::process::{
+    Namespaces, Side, close_all_but, exit_now, fork_into, scrub_arguments_and_environment,
+};
 use rustix::process::Signal;
 
 use super::{RunError, system};
@@ -29,8 +31,10 @@ pub fn start(boundary: &Boundary, sandbox: &str) -> Result<Gateway, RunError> {
     let mut publish = Vec::new();
     for port in &boundary.network.publish {
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port.host);
-        let listener = TcpListener::bind(address)
-            .map_err(|source| RunError::System { what: format!("publish port {} on {address}", port.inside), source })?;
+        let listener = TcpListener::bind(address).map_err(|source| RunError::System {
+            what: format!("publish port {} on {address}", port.inside),
+            source,
+        })?;
         publish.push((listener, port.inside));
     }
     let (link, inner_link) = fdpass::pair().map_err(system("create the gateway's link"))?;
@@ -38,11 +42,16 @@ pub fn start(boundary: &Boundary, sandbox: &str) -> Result<Gateway, RunError> {
     match fork_into(Namespaces::NONE).map_err(no_process)? {
         Side::Child => {
             let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            // Keys typed at the terminal are for the agent: they must not end the gateway.
+            let _ = rustix::process::setsid();
             let config = Config {
                 link: inner_link,
                 listeners,
                 publish,
-                upstream_resolver: boundary.network.resolver.map(|(ip, port)| SocketAddr::new(ip, port)),
+                upstream_resolver: boundary
+                    .network
+                    .resolver
+                    .map(|(ip, port)| SocketAddr::new(ip, port)),
                 proxy: proxy_settings(),
                 drop_to: boundary.identity.owner.map(|_| (ROOT_GATEWAY_ID, ROOT_GATEWAY_ID)),
                 sandbox: sandbox.to_owned(),

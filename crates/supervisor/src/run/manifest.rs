@@ -49,7 +49,11 @@ mod tests {
                 target: "/etc/x".into(),
                 kind: MountKind::File { content: "CANARY-FILE".into(), mode: 0o644 },
             }],
-            workspace: Workspace { root: "/w".into(), mode: WorkspaceMode::Review, placeholders: vec![] },
+            workspace: Workspace {
+                root: "/w".into(),
+                mode: WorkspaceMode::Review,
+                placeholders: vec![],
+            },
             network: Network { publish: vec![], named_ports: vec![], resolver: None },
             limits: Limits::default(),
             exec: ExecMode::Any,

@@ -88,7 +88,9 @@ pub enum RunError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The definition is not trusted.
-    #[error("{definition} opens more than the defaults and you have not accepted it as it is now:\n{list}\n  accept it with: ringfence trust {definition}")]
+    #[error(
+        "{definition} opens more than the defaults and you have not accepted it as it is now:\n{list}\n  accept it with: ringfence trust {definition}"
+    )]
     Untrusted {
         /// Which.
         definition: String,
@@ -121,7 +123,9 @@ pub enum RunError {
         mend: Option<String>,
     },
     /// The self-test found the boundary open.
-    #[error("the self-test could do what a boundary must refuse, so nothing was started:\n{0}\n  `ringfence doctor` examines this host; please report it")]
+    #[error(
+        "the self-test could do what a boundary must refuse, so nothing was started:\n{0}\n  `ringfence doctor` examines this host; please report it"
+    )]
     SelfTest(String),
     /// Below the policy's floor.
     #[error("{0}")]

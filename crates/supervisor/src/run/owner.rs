@@ -82,6 +82,7 @@ struct Ending {
     at_ms: u64,
     path: PathBuf,
     rule: String,
+    covered: bool,
 }
 
 /// Owns one running sandbox.
@@ -121,6 +122,8 @@ pub struct Owner<'a> {
     looked_at_ms: u64,
     kill_at_ms: Option<u64>,
     gateway_gone: bool,
+    /// What the gateway said before it was ready.
+    gateway_fault: Option<String>,
     /// Init has hung up: only its process descriptor says anything more.
     life_gone: bool,
 }
@@ -148,8 +151,15 @@ impl<'a> Owner<'a> {
         let control = ControlServer::bind(&parts.run.control(), parts.uid)
             .map_err(system("listen on the control socket"))?;
         let watched = [
-            Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::WINCH, Signal::TSTP,
-            Signal::CONT, Signal::USR1, Signal::USR2,
+            Signal::INT,
+            Signal::TERM,
+            Signal::HUP,
+            Signal::QUIT,
+            Signal::WINCH,
+            Signal::TSTP,
+            Signal::CONT,
+            Signal::USR1,
+            Signal::USR2,
         ];
         let numbers = watched.map(Signal::as_raw);
         let signals = signals(&numbers).map_err(system("watch signals"))?;
@@ -162,7 +172,7 @@ impl<'a> Owner<'a> {
             parts.stores,
         );
         let elapsed = clock::now().elapsed_ms(&parts.recorder.start());
-        let endings = time::endings(&parts.compiled, clock::now().unix_s);
+        let endings = time::endings(&parts.compiled, parts.boundary, clock::now().unix_s);
         Ok(Self {
             authority: Authority::new(Arc::clone(&parts.compiled), 1),
             run: parts.run,
@@ -198,6 +208,7 @@ impl<'a> Owner<'a> {
             looked_at_ms: elapsed,
             kill_at_ms: None,
             gateway_gone: false,
+            gateway_fault: None,
             life_gone: false,
         })
     }
@@ -255,7 +266,8 @@ impl<'a> Owner<'a> {
             watched.push((Token::Link, PollFd::new(&self.link, PollFlags::IN)));
         }
         watched.push((Token::Signals, PollFd::new(&self.signals, PollFlags::IN)));
-        watched.extend(self.listener.iter().map(|l| (Token::Listener, PollFd::new(l, PollFlags::IN))));
+        watched
+            .extend(self.listener.iter().map(|l| (Token::Listener, PollFd::new(l, PollFlags::IN))));
         watched.extend(self.reload.interest().map(|fd| (Token::Reload, fd)));
         watched.extend(self.hidden.as_ref().map(|h| (Token::Hidden, h.interest())));
         watched.extend(self.held.as_ref().map(|h| (Token::Held, h.interest())));

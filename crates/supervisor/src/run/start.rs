@@ -56,8 +56,7 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
 
 /// What the kernel must have is asked before anything is started, so that the refusal can name it.
 fn floor(compiled: &Compiled) -> Result<(), RunError> {
-    let (has, needed) =
-        (landlock_rules::kernel_abi(), compiled.boundary_floor().landlock.max(1));
+    let (has, needed) = (landlock_rules::kernel_abi(), compiled.boundary_floor().landlock.max(1));
     if has < needed {
         return Err(RunError::Floor(format!(
             "this kernel offers Landlock ABI {has} and the policy requires {needed} ({})\n  {}",
@@ -368,8 +367,7 @@ impl Traps {
         let name = format!("ringfence-self-test-{run}").into_bytes();
         let socket = UnixListener::bind_addr(&UnixAddr::from_abstract_name(&name)?)?;
         let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let probes =
-            Probes { abstract_name: name, loopback_port: loopback.local_addr()?.port() };
+        let probes = Probes { abstract_name: name, loopback_port: loopback.local_addr()?.port() };
         Ok(Self { probes, _abstract: socket, _loopback: loopback })
     }
 }

@@ -171,10 +171,7 @@ impl TerminalFilter {
         let mut rest = input;
         while let Some((&byte, tail)) = rest.split_first() {
             if self.state == State::Ground {
-                let plain = rest
-                    .iter()
-                    .position(|b| !is_plain(*b))
-                    .unwrap_or(rest.len());
+                let plain = rest.iter().position(|b| !is_plain(*b)).unwrap_or(rest.len());
                 if let Some((text, tail)) = rest.split_at_checked(plain)
                     && plain > 0
                 {
@@ -306,11 +303,7 @@ impl TerminalFilter {
             return;
         }
         let body = self.held.get(2..).unwrap_or_default();
-        let verdict = if self.spoiled {
-            Err(Kind::Malformed)
-        } else {
-            rules::csi(body, byte)
-        };
+        let verdict = if self.spoiled { Err(Kind::Malformed) } else { rules::csi(body, byte) };
         self.held.push(byte);
         self.settle(verdict, out);
     }
@@ -400,11 +393,7 @@ impl TerminalFilter {
         match opener {
             Opener::Osc => {
                 let verdict = rules::osc(self.held.get(2..).unwrap_or_default());
-                if self.spoiled {
-                    verdict.and(Err(Kind::Malformed))
-                } else {
-                    verdict
-                }
+                if self.spoiled { verdict.and(Err(Kind::Malformed)) } else { verdict }
             }
             Opener::Title => Err(Kind::Title),
             Opener::Other => Err(Kind::DeviceString),

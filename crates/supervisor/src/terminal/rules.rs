@@ -58,14 +58,9 @@ pub(super) fn csi(body: &[u8], last: u8) -> Result<(), Kind> {
         Some((&mark @ b'<'..=b'?', rest)) => (Some(mark), rest),
         _ => (None, body),
     };
-    let cut = rest
-        .iter()
-        .position(|b| (0x20..=0x2f).contains(b))
-        .unwrap_or(rest.len());
+    let cut = rest.iter().position(|b| (0x20..=0x2f).contains(b)).unwrap_or(rest.len());
     let (parameters, intermediates) = rest.split_at(cut);
-    let numeric = parameters
-        .iter()
-        .all(|b| matches!(b, b'0'..=b'9' | b':' | b';'));
+    let numeric = parameters.iter().all(|b| matches!(b, b'0'..=b'9' | b':' | b';'));
     if !numeric || !intermediates.iter().all(|b| (0x20..=0x2f).contains(b)) {
         return Err(Kind::Malformed);
     }
@@ -143,15 +138,12 @@ fn private_mode(mode: u32) -> bool {
 
 /// Passes if every number is an allowed mode.
 fn modes(parameters: &[u8], allowed: impl Fn(u32) -> bool) -> Result<(), Kind> {
-    let fine = parameters
-        .split(|b| matches!(b, b';' | b':'))
-        .all(|digits| {
-            let mode = digits.iter().fold(0_u32, |sum, digit| {
-                sum.saturating_mul(10)
-                    .saturating_add(u32::from(digit - b'0'))
-            });
-            mode <= MAX_MODE && allowed(mode)
+    let fine = parameters.split(|b| matches!(b, b';' | b':')).all(|digits| {
+        let mode = digits.iter().fold(0_u32, |sum, digit| {
+            sum.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
         });
+        mode <= MAX_MODE && allowed(mode)
+    });
     pass_if(fine, Kind::Mode)
 }
 
@@ -196,9 +188,7 @@ fn is_index(field: &[u8]) -> bool {
 /// A colour by name or value. Nothing that could end the string or start another.
 fn is_colour(field: &[u8]) -> bool {
     (1..=MAX_COLOUR_BYTES).contains(&field.len())
-        && field
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'#' | b':' | b'/' | b'.'))
+        && field.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'#' | b':' | b'/' | b'.'))
 }
 
 /// A mark of shell integration, with options of plain words only.
@@ -206,9 +196,7 @@ fn is_prompt_mark<'f>(mut fields: impl Iterator<Item = &'f [u8]>) -> bool {
     let letter = matches!(fields.next(), Some([b'A'..=b'D' | b'L' | b'N' | b'P']));
     letter
         && fields.all(|option| {
-            option
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b'_' | b'-'))
+            option.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b'_' | b'-'))
         })
 }
 

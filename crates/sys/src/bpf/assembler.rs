@@ -20,12 +20,7 @@ const SHORT_REACH: usize = u8::MAX as usize - 2;
 #[derive(Clone, Copy)]
 enum Item {
     Plain(Instruction),
-    Branch {
-        code: u16,
-        k: u32,
-        yes: Label,
-        no: Label,
-    },
+    Branch { code: u16, k: u32, yes: Label, no: Label },
     Goto(Label),
     Bind(Label),
 }
@@ -41,10 +36,7 @@ impl Assembler {
     /// An assembler with room for `capacity` items.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            items: Vec::with_capacity(capacity),
-            labels: 0,
-        }
+        Self { items: Vec::with_capacity(capacity), labels: 0 }
     }
 
     /// A new label, bound nowhere yet.
@@ -81,42 +73,22 @@ impl Assembler {
 
     /// To `yes` if `A == k`, else to `no`.
     pub fn eq(&mut self, k: u32, yes: Label, no: Label) {
-        self.items.push(Item::Branch {
-            code: op::JEQ_K,
-            k,
-            yes,
-            no,
-        });
+        self.items.push(Item::Branch { code: op::JEQ_K, k, yes, no });
     }
 
     /// To `yes` if `A >= k` unsigned, else to `no`.
     pub fn ge(&mut self, k: u32, yes: Label, no: Label) {
-        self.items.push(Item::Branch {
-            code: op::JGE_K,
-            k,
-            yes,
-            no,
-        });
+        self.items.push(Item::Branch { code: op::JGE_K, k, yes, no });
     }
 
     /// To `yes` if `A > k` unsigned, else to `no`.
     pub fn gt(&mut self, k: u32, yes: Label, no: Label) {
-        self.items.push(Item::Branch {
-            code: op::JGT_K,
-            k,
-            yes,
-            no,
-        });
+        self.items.push(Item::Branch { code: op::JGT_K, k, yes, no });
     }
 
     /// To `yes` if any bit of `k` is set in A, else to `no`.
     pub fn any_set(&mut self, k: u32, yes: Label, no: Label) {
-        self.items.push(Item::Branch {
-            code: op::JSET_K,
-            k,
-            yes,
-            no,
-        });
+        self.items.push(Item::Branch { code: op::JSET_K, k, yes, no });
     }
 
     /// To `label`.
@@ -212,12 +184,7 @@ impl Layout {
             };
         }
         let short = |skip: usize| u8::try_from(skip).unwrap_or(u8::MAX);
-        self.reversed.push(Instruction {
-            code,
-            jt: short(skips[0]),
-            jf: short(skips[1]),
-            k,
-        });
+        self.reversed.push(Instruction { code, jt: short(skips[0]), jf: short(skips[1]), k });
         Ok(())
     }
 }
@@ -228,14 +195,7 @@ mod tests {
     use super::*;
 
     fn answer(program: &Program, nr: u32) -> u32 {
-        run(
-            program,
-            &SeccompData {
-                nr,
-                ..SeccompData::default()
-            },
-        )
-        .unwrap()
+        run(program, &SeccompData { nr, ..SeccompData::default() }).unwrap()
     }
 
     /// Both arms of a jump at every distance around the reach of a conditional jump.
@@ -257,11 +217,7 @@ mod tests {
             asm.bind(no);
             asm.ret(2);
             let program = asm.finish().unwrap();
-            assert_eq!(
-                (answer(&program, 7), answer(&program, 8)),
-                (1, 2),
-                "gap {gap}"
-            );
+            assert_eq!((answer(&program, 7), answer(&program, 8)), (1, 2), "gap {gap}");
         }
     }
 

@@ -31,11 +31,7 @@ struct Machine {
 /// # Errors
 /// See [`InterpreterError`].
 pub fn run(program: &Program, data: &SeccompData) -> Result<u32, InterpreterError> {
-    let mut m = Machine {
-        a: 0,
-        x: 0,
-        scratch: [0; SCRATCH_WORDS],
-    };
+    let mut m = Machine { a: 0, x: 0, scratch: [0; SCRATCH_WORDS] };
     let code = program.instructions();
     let mut pc = 0;
     loop {
@@ -94,20 +90,14 @@ mod tests {
     use super::*;
 
     fn eval(code: &[(u16, u8, u8, u32)], data: &SeccompData) -> Result<u32, InterpreterError> {
-        let list = code
-            .iter()
-            .map(|&(code, jt, jf, k)| Instruction { code, jt, jf, k });
+        let list = code.iter().map(|&(code, jt, jf, k)| Instruction { code, jt, jf, k });
         run(&Program::new(list.collect()).unwrap(), data)
     }
 
     #[test]
     fn loads_see_each_half_of_each_argument() {
-        let mut data = SeccompData {
-            nr: 1,
-            arch: 2,
-            instruction_pointer: 0x4_0000_0003,
-            args: [0; 6],
-        };
+        let mut data =
+            SeccompData { nr: 1, arch: 2, instruction_pointer: 0x4_0000_0003, args: [0; 6] };
         for (n, arg) in data.args.iter_mut().enumerate() {
             *arg = ((10 + n as u64) << 32) | (20 + n as u64);
         }
@@ -152,9 +142,7 @@ mod tests {
     #[test]
     fn what_the_kernel_refuses_is_refused() {
         let check = |code: &[(u16, u8, u8, u32)]| {
-            let list = code
-                .iter()
-                .map(|&(code, jt, jf, k)| Instruction { code, jt, jf, k });
+            let list = code.iter().map(|&(code, jt, jf, k)| Instruction { code, jt, jf, k });
             Program::new(list.collect()).err()
         };
         let ret = (op::RET_K, 0, 0, 0);
@@ -164,22 +152,10 @@ mod tests {
         assert_eq!(check(&[(0x34, 0, 0, 0), ret]), operand(0));
         assert_eq!(check(&[(0x64, 0, 0, 32), ret]), operand(32));
         assert_eq!(check(&[(op::ST, 0, 0, 16), ret]), operand(16));
-        assert_eq!(
-            check(&[(op::JA, 0, 0, 1), ret]),
-            Some(ProgramError::Jump(0))
-        );
-        assert_eq!(
-            check(&[(op::JEQ_K, 0, 1, 1), ret]),
-            Some(ProgramError::Jump(0))
-        );
-        assert_eq!(
-            check(&[(op::LD_IMM, 0, 0, 1)]),
-            Some(ProgramError::NoReturn)
-        );
-        assert_eq!(
-            check(&[(op::LD_MEM, 0, 0, 1), ret]),
-            Some(ProgramError::Scratch(0))
-        );
+        assert_eq!(check(&[(op::JA, 0, 0, 1), ret]), Some(ProgramError::Jump(0)));
+        assert_eq!(check(&[(op::JEQ_K, 0, 1, 1), ret]), Some(ProgramError::Jump(0)));
+        assert_eq!(check(&[(op::LD_IMM, 0, 0, 1)]), Some(ProgramError::NoReturn));
+        assert_eq!(check(&[(op::LD_MEM, 0, 0, 1), ret]), Some(ProgramError::Scratch(0)));
         // LD_B_ABS, LD_W_IND and MOD are socket filter opcodes, not seccomp ones.
         for code in [0x30, 0x40, 0x94, 0xff] {
             let opcode = Some(ProgramError::Opcode { index: 0, code });

@@ -88,22 +88,13 @@ impl Instruction {
     /// An instruction that does not jump.
     #[must_use]
     pub const fn plain(code: u16, k: u32) -> Self {
-        Self {
-            code,
-            jt: 0,
-            jf: 0,
-            k,
-        }
+        Self { code, jt: 0, jf: 0, k }
     }
 }
 
 impl fmt::Debug for Instruction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{{{:#04x} jt {} jf {} k {:#x}}}",
-            self.code, self.jt, self.jf, self.k
-        )
+        write!(f, "{{{:#04x} jt {} jf {} k {:#x}}}", self.code, self.jt, self.jf, self.k)
     }
 }
 
@@ -129,11 +120,7 @@ impl SeccompData {
             return None;
         }
         let wide = |value: u64| {
-            if offset.is_multiple_of(8) {
-                value as u32
-            } else {
-                (value >> 32) as u32
-            }
+            if offset.is_multiple_of(8) { value as u32 } else { (value >> 32) as u32 }
         };
         Some(match offset {
             0 => self.nr,
@@ -157,9 +144,7 @@ impl Program {
     /// The first rule that an instruction breaks, with its index.
     pub fn new(instructions: Vec<Instruction>) -> Result<Self, ProgramError> {
         verify::check(&instructions)?;
-        Ok(Self {
-            instructions: instructions.into_boxed_slice(),
-        })
+        Ok(Self { instructions: instructions.into_boxed_slice() })
     }
 
     /// The instructions, 1 to [`MAX_INSTRUCTIONS`] of them.

@@ -30,10 +30,7 @@ pub(super) fn check(program: &[Instruction]) -> Result<(), ProgramError> {
 }
 
 pub(super) fn is_conditional(code: u16) -> bool {
-    matches!(
-        code & !op::SRC_X,
-        op::JEQ_K | op::JGT_K | op::JGE_K | op::JSET_K
-    )
+    matches!(code & !op::SRC_X, op::JEQ_K | op::JGT_K | op::JGE_K | op::JSET_K)
 }
 
 pub(super) fn is_alu(code: u16) -> bool {
@@ -72,11 +69,7 @@ fn check_jump(index: usize, i: &Instruction, len: usize) -> Result<(), ProgramEr
         _ => return Ok(()),
     };
     // `index < len`, so the subtraction cannot wrap.
-    if farthest < len - index - 1 {
-        Ok(())
-    } else {
-        Err(ProgramError::Jump(index))
-    }
+    if farthest < len - index - 1 { Ok(()) } else { Err(ProgramError::Jump(index)) }
 }
 
 /// Refuses a read of a scratch word that was not written on every path to the read.

@@ -78,19 +78,13 @@ fn ranges(
             continue;
         }
         current = Some(block);
-        let known = blocks
-            .iter()
-            .find(|(other, _)| other == block)
-            .map(|(_, label)| *label);
+        let known = blocks.iter().find(|(other, _)| other == block).map(|(_, label)| *label);
         let label = known.unwrap_or_else(|| {
             let label = asm.label();
             blocks.push((*block, label));
             label
         });
-        ranges.push(Range {
-            first: number,
-            label,
-        });
+        ranges.push(Range { first: number, label });
     }
     ranges
 }
@@ -106,11 +100,7 @@ fn search(asm: &mut Assembler, ranges: &[Range]) {
     let (Some(pivot), Some(lowest)) = (high.first(), low.first()) else {
         return;
     };
-    let right = if high.len() == 1 {
-        pivot.label
-    } else {
-        asm.label()
-    };
+    let right = if high.len() == 1 { pivot.label } else { asm.label() };
     let left = if low.len() == 1 { lowest.label } else { NEXT };
     asm.ge(pivot.first, right, left);
     if low.len() > 1 {

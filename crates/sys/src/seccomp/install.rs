@@ -48,18 +48,9 @@ pub fn install(program: &Program, listener: bool) -> io::Result<Option<OwnedFd>>
 fn set_mode_filter(flags: libc::c_ulong, fprog: &libc::sock_fprog) -> io::Result<libc::c_long> {
     // SAFETY: `fprog` and the instructions it points to outlive the call, which only reads them.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            SET_MODE_FILTER,
-            flags,
-            std::ptr::from_ref(fprog),
-        )
+        libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, std::ptr::from_ref(fprog))
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 const _: () = assert!(size_of::<libc::sock_filter>() == size_of::<crate::bpf::Instruction>());

@@ -108,9 +108,7 @@ union Buffer<T: Copy> {
 
 impl<T: Copy> Buffer<T> {
     const fn zeroed() -> Self {
-        Self {
-            room: [0; NOTIFICATION_BYTES / 8],
-        }
+        Self { room: [0; NOTIFICATION_BYTES / 8] }
     }
 }
 
@@ -123,12 +121,7 @@ impl Listener {
         let mut sizes = Sizes::default();
         // SAFETY: `sizes` is a `seccomp_notif_sizes` that the kernel fills.
         let result = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                GET_NOTIF_SIZES,
-                0,
-                std::ptr::from_mut(&mut sizes),
-            )
+            libc::syscall(libc::SYS_seccomp, GET_NOTIF_SIZES, 0, std::ptr::from_mut(&mut sizes))
         };
         check(result, "SECCOMP_GET_NOTIF_SIZES")?;
         let largest = sizes.notification.max(sizes.response).max(sizes.data);
@@ -170,20 +163,12 @@ impl Listener {
         // SAFETY: `buffer` is zeroed as the call demands and at least as large as the kernel's
         // struct, which `new` has checked.
         let result = unsafe {
-            libc::ioctl(
-                self.fd.as_raw_fd(),
-                IOCTL_RECV,
-                std::ptr::from_mut(&mut buffer),
-            )
+            libc::ioctl(self.fd.as_raw_fd(), IOCTL_RECV, std::ptr::from_mut(&mut buffer))
         };
         check(result.into(), "SECCOMP_IOCTL_NOTIF_RECV")?;
         // SAFETY: every bit pattern is a valid `RawNotification`.
         let raw = unsafe { buffer.known };
-        Ok(Notification {
-            id: raw.id,
-            pid: raw.pid,
-            data: raw.data,
-        })
+        Ok(Notification { id: raw.id, pid: raw.pid, data: raw.data })
     }
 
     /// Whether the syscall of `id` still waits. Whatever was read about its process by pid before
@@ -207,12 +192,7 @@ impl Listener {
     /// # Errors
     /// [`NotifyError::Gone`] or [`NotifyError::Os`].
     pub fn respond_continue(&self, id: u64) -> Result<(), NotifyError> {
-        self.respond(RawResponse {
-            id,
-            value: 0,
-            error: 0,
-            flags: FLAG_CONTINUE,
-        })
+        self.respond(RawResponse { id, value: 0, error: 0, flags: FLAG_CONTINUE })
     }
 
     /// Fails the syscall with `errno` (positive).
@@ -220,12 +200,7 @@ impl Listener {
     /// # Errors
     /// [`NotifyError::Gone`] or [`NotifyError::Os`].
     pub fn respond_errno(&self, id: u64, errno: u16) -> Result<(), NotifyError> {
-        self.respond(RawResponse {
-            id,
-            value: 0,
-            error: -i32::from(errno),
-            flags: 0,
-        })
+        self.respond(RawResponse { id, value: 0, error: -i32::from(errno), flags: 0 })
     }
 
     fn respond(&self, response: RawResponse) -> Result<(), NotifyError> {
@@ -233,11 +208,7 @@ impl Listener {
         buffer.known = response;
         // SAFETY: `buffer` is at least as large as the kernel's struct, which `new` has checked.
         let result = unsafe {
-            libc::ioctl(
-                self.fd.as_raw_fd(),
-                IOCTL_SEND,
-                std::ptr::from_mut(&mut buffer),
-            )
+            libc::ioctl(self.fd.as_raw_fd(), IOCTL_SEND, std::ptr::from_mut(&mut buffer))
         };
         check(result.into(), "SECCOMP_IOCTL_NOTIF_SEND")
     }
@@ -250,11 +221,7 @@ impl AsFd for Listener {
 }
 
 fn check(result: libc::c_long, operation: &'static str) -> Result<(), NotifyError> {
-    if result < 0 {
-        Err(failure(io::Error::last_os_error(), operation))
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(failure(io::Error::last_os_error(), operation)) } else { Ok(()) }
 }
 
 fn failure(source: io::Error, operation: &'static str) -> NotifyError {

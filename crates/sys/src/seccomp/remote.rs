@@ -87,11 +87,7 @@ pub fn read_exec(listener: &Listener, seen: &Notification) -> Result<ExecSeen, R
     if !listener.id_valid(seen.id)? {
         return Err(NotifyError::Gone.into());
     }
-    Ok(ExecSeen {
-        directory,
-        path: path?,
-        argv: argv?,
-    })
+    Ok(ExecSeen { directory, path: path?, argv: argv? })
 }
 
 /// Reads a NUL-terminated string of at most `limit` bytes (and [`REMOTE_STRING_BYTES`]).
@@ -111,19 +107,13 @@ pub fn read_string(pid: u32, address: u64, limit: usize) -> Result<RemoteString,
         let part = part.get(..got).unwrap_or_default();
         if let Some(end) = part.iter().position(|byte| *byte == 0) {
             bytes.extend_from_slice(part.get(..end).unwrap_or_default());
-            return Ok(RemoteString {
-                bytes,
-                truncated: false,
-            });
+            return Ok(RemoteString { bytes, truncated: false });
         }
         bytes.extend_from_slice(part);
         at = at.wrapping_add(got as u64);
     }
     bytes.truncate(limit);
-    Ok(RemoteString {
-        bytes,
-        truncated: true,
-    })
+    Ok(RemoteString { bytes, truncated: true })
 }
 
 /// Reads a NULL-terminated array of strings. A null `address` is an empty list, as for execve.
@@ -171,10 +161,7 @@ const fn to_page_end(address: u64) -> usize {
 
 /// Reads at least one byte into `buffer`.
 fn read(pid: u32, address: u64, buffer: &mut [u8]) -> Result<usize, RemoteError> {
-    let local = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let remote = libc::iovec {
         iov_base: std::ptr::without_provenance_mut(address as usize),
         iov_len: buffer.len(),
@@ -182,14 +169,7 @@ fn read(pid: u32, address: u64, buffer: &mut [u8]) -> Result<usize, RemoteError>
     // SAFETY: `local` describes `buffer`, which lives through the call; the kernel checks the
     // address of the other process.
     let got = unsafe {
-        libc::process_vm_readv(
-            pid.cast_signed(),
-            &raw const local,
-            1,
-            &raw const remote,
-            1,
-            0,
-        )
+        libc::process_vm_readv(pid.cast_signed(), &raw const local, 1, &raw const remote, 1, 0)
     };
     match usize::try_from(got) {
         Ok(got) if got > 0 => Ok(got),
@@ -198,10 +178,6 @@ fn read(pid: u32, address: u64, buffer: &mut [u8]) -> Result<usize, RemoteError>
             address,
             source: io::Error::from_raw_os_error(libc::EFAULT),
         }),
-        Err(_) => Err(RemoteError::Read {
-            pid,
-            address,
-            source: io::Error::last_os_error(),
-        }),
+        Err(_) => Err(RemoteError::Read { pid, address, source: io::Error::last_os_error() }),
     }
 }

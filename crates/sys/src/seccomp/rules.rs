@@ -78,9 +78,8 @@ const NETLINK_ROUTE: u32 = libc::NETLINK_ROUTE as u32;
 /// Commands that type into a terminal for somebody else, change its line discipline, or take the
 /// console's output: TIOCSTI, TIOCLINUX, TIOCSETD, TIOCCONS, and the key map of a virtual console
 /// (KDSKBENT, KDSKBSENT, KDSKBDIACR, KDSKBDIACRUC, KDSETKEYCODE).
-pub(super) const REFUSED_COMMANDS: [u32; 9] = [
-    0x5412, 0x541c, 0x5423, 0x541d, 0x4b47, 0x4b49, 0x4b4b, 0x4bfb, 0x4b4d,
-];
+pub(super) const REFUSED_COMMANDS: [u32; 9] =
+    [0x5412, 0x541c, 0x5423, 0x541d, 0x4b47, 0x4b49, 0x4b4b, 0x4bfb, 0x4b4d];
 /// Type byte of a command.
 const COMMAND_TYPE: u32 = 0xff00;
 const COMMAND_NUMBER: u32 = 0x00ff;
@@ -110,9 +109,7 @@ impl Block {
             Rule::Execve => Self::Answer(Action::Allow),
             Rule::Clone => Self::Clone,
             Rule::Unshare => Self::Unshare,
-            Rule::Personality => Self::Personality {
-                debug: options.debug,
-            },
+            Rule::Personality => Self::Personality { debug: options.debug },
             Rule::Prctl => Self::Prctl,
             Rule::Seccomp => Self::Seccomp,
             Rule::Socket => Self::Socket,

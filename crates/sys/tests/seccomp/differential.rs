@@ -10,10 +10,7 @@ pub fn random_data(random: &mut Random, arch: Arch) -> SeccompData {
         1 => (random.next() % 600) as u32 | 0x4000_0000,
         2 => (random.next() % 600) as u32,
         // Mostly syscalls whose arguments matter.
-        3 => arch
-            .number(&SYSCALLS[random.next() as usize % SYSCALLS.len()])
-            .unwrap_or(0)
-            .into(),
+        3 => arch.number(&SYSCALLS[random.next() as usize % SYSCALLS.len()]).unwrap_or(0).into(),
         _ => {
             const ARGUED: [&str; 14] = [
                 "clone",
@@ -37,11 +34,7 @@ pub fn random_data(random: &mut Random, arch: Arch) -> SeccompData {
     let foreign = random.next().is_multiple_of(50);
     SeccompData {
         nr,
-        arch: if foreign {
-            random.next() as u32
-        } else {
-            arch.audit()
-        },
+        arch: if foreign { random.next() as u32 } else { arch.audit() },
         instruction_pointer: random.next(),
         args: std::array::from_fn(|_| random.argument()),
     }
@@ -58,17 +51,10 @@ fn fs7_the_filter_decides_as_the_table_reads() {
             for _ in 0..SAMPLES / 8 {
                 let data = random_data(&mut random, arch);
                 let expected = oracle::judge(options, arch, &data);
-                assert_eq!(
-                    judge(&program, &data),
-                    Ok(expected),
-                    "{options:?} {arch:?} {data:x?}"
-                );
+                assert_eq!(judge(&program, &data), Ok(expected), "{options:?} {arch:?} {data:x?}");
                 allowed += usize::from(expected == Action::Allow);
             }
-            assert!(
-                (500..SAMPLES / 8 - 500).contains(&allowed),
-                "one-sided sample: {allowed}"
-            );
+            assert!((500..SAMPLES / 8 - 500).contains(&allowed), "one-sided sample: {allowed}");
         }
     }
 }

@@ -36,10 +36,7 @@ fn words(rule: Rule) -> Option<(&'static str, &'static str)> {
         Rule::Execve => ("always; seen by the supervisor where exec is recorded", "-"),
         Rule::Clone => ("without a `CLONE_NEW*` flag", "EPERM"),
         Rule::Unshare => ("`CLONE_FILES`, `CLONE_FS`, `CLONE_SYSVSEM`", "EPERM"),
-        Rule::Personality => (
-            "`PER_LINUX`, the query; `ADDR_NO_RANDOMIZE` with `debug`",
-            "EPERM",
-        ),
+        Rule::Personality => ("`PER_LINUX`, the query; `ADDR_NO_RANDOMIZE` with `debug`", "EPERM"),
         Rule::Prctl => (
             "options up to 79, `PR_SET_VMA`, `PR_SET_PTRACER`; not `PR_SET_MM` (rewrites what \
              `/proc` shows), `PR_SET_MEMORY_MERGE` (page sharing is a side channel)",
@@ -63,18 +60,12 @@ fn words(rule: Rule) -> Option<(&'static str, &'static str)> {
         ),
         Rule::SendArg2 | Rule::SendArg3 => ("without `MSG_FASTOPEN`", "EOPNOTSUPP"),
         Rule::MknodArg1 | Rule::MknodArg2 => ("regular files, FIFOs, sockets", "EPERM"),
-        Rule::Renameat2 => (
-            "without `RENAME_WHITEOUT`, which makes a device node",
-            "EINVAL",
-        ),
+        Rule::Renameat2 => ("without `RENAME_WHITEOUT`, which makes a device node", "EINVAL"),
     })
 }
 
 fn names(class: Class, keep: impl Fn(Rule) -> bool) -> Vec<&'static Syscall> {
-    SYSCALLS
-        .iter()
-        .filter(|s| s.class == class && keep(s.rule))
-        .collect()
+    SYSCALLS.iter().filter(|s| s.class == class && keep(s.rule)).collect()
 }
 
 fn classes() -> Vec<Class> {
@@ -94,11 +85,7 @@ fn render() -> String {
     out += "\n## Refused whatever the arguments\n\n| syscall | errno | why |\n|---|---|---|\n";
     for class in classes() {
         for s in names(class, |r| matches!(r, Rule::Refuse | Rule::Missing)) {
-            let errno = if s.rule == Rule::Refuse {
-                "EPERM"
-            } else {
-                "ENOSYS"
-            };
+            let errno = if s.rule == Rule::Refuse { "EPERM" } else { "ENOSYS" };
             writeln!(out, "| `{}` | {errno} | {} |", s.name, s.why).unwrap();
         }
     }
@@ -142,8 +129,5 @@ fn the_page_is_what_the_table_says() {
         std::fs::write(&path, &rendered).unwrap();
     }
     let page = std::fs::read_to_string(&path).expect("docs/seccomp.md is there");
-    assert!(
-        page == rendered,
-        "docs/seccomp.md is stale; run this test with UPDATE_DOCS=1"
-    );
+    assert!(page == rendered, "docs/seccomp.md is stale; run this test with UPDATE_DOCS=1");
 }

@@ -13,18 +13,8 @@ fn on_both(options: Options, check: impl Fn(&Filter)) {
 fn answered(filter: &Filter, names: &str, answer: Action) {
     for name in names.split_whitespace() {
         if filter.has(name) {
-            assert_eq!(
-                filter.call(name, &[]),
-                answer,
-                "{name} on {:?}",
-                filter.arch
-            );
-            assert_eq!(
-                filter.call(name, &[u64::MAX; 6]),
-                answer,
-                "{name} on {:?}",
-                filter.arch
-            );
+            assert_eq!(filter.call(name, &[]), answer, "{name} on {:?}", filter.arch);
+            assert_eq!(filter.call(name, &[u64::MAX; 6]), answer, "{name} on {:?}", filter.arch);
         }
     }
 }
@@ -60,13 +50,7 @@ const DEBUGGER: &str = "
 #[test]
 fn s30_debugging_is_an_option() {
     on_both(PLAIN, |f| answered(f, DEBUGGER, EPERM));
-    on_both(
-        Options {
-            debug: true,
-            ..PLAIN
-        },
-        |f| answered(f, DEBUGGER, Action::Allow),
-    );
+    on_both(Options { debug: true, ..PLAIN }, |f| answered(f, DEBUGGER, Action::Allow));
 }
 
 /// What compilers, package managers, interpreters, browsers and virtual machines call.
@@ -101,24 +85,12 @@ fn p06_foreign_abis() {
     for options in all_options() {
         on_both(options, |f| {
             // i386, ARM EABI, the other 64-bit one, big-endian, made up.
-            for arch in [
-                0x4000_0003,
-                0x4000_0028,
-                0xc000_003e,
-                0xc000_00b7,
-                0x8000_00b7,
-                0,
-                1,
-            ] {
+            for arch in [0x4000_0003, 0x4000_0028, 0xc000_003e, 0xc000_00b7, 0x8000_00b7, 0, 1] {
                 if arch == f.arch.audit() {
                     continue;
                 }
                 for nr in 0..600 {
-                    let data = SeccompData {
-                        nr,
-                        arch,
-                        ..SeccompData::default()
-                    };
+                    let data = SeccompData { nr, arch, ..SeccompData::default() };
                     assert_eq!(judge(&f.program, &data), Ok(Action::KillProcess));
                 }
             }
@@ -135,11 +107,8 @@ fn p06_foreign_abis() {
 fn fs7_unknown_numbers_are_enosys() {
     for options in all_options() {
         on_both(options, |f| {
-            let known: Vec<u32> = SYSCALLS
-                .iter()
-                .filter_map(|s| f.arch.number(s))
-                .map(u32::from)
-                .collect();
+            let known: Vec<u32> =
+                SYSCALLS.iter().filter_map(|s| f.arch.number(s)).map(u32::from).collect();
             for nr in (0..5000).chain([u32::MAX, u32::MAX - 1, 1 << 31, 1 << 30, 1 << 16]) {
                 if !known.contains(&nr) {
                     assert_eq!(f.number(nr, &[]), ENOSYS, "{nr}");
@@ -156,13 +125,7 @@ fn s30_namespaces() {
     /// What pthread_create passes.
     const THREAD: u64 = 0x003d_0f00;
     on_both(PLAIN, |f| {
-        for allowed in [
-            SIGCHLD,
-            THREAD,
-            0x0100_0000 | SIGCHLD,
-            0x4111,
-            0x1_0000_0000 | SIGCHLD,
-        ] {
+        for allowed in [SIGCHLD, THREAD, 0x0100_0000 | SIGCHLD, 0x4111, 0x1_0000_0000 | SIGCHLD] {
             assert_eq!(f.call("clone", &[allowed]), Action::Allow, "{allowed:#x}");
         }
         let namespaces = [
@@ -285,12 +248,8 @@ fn p22_n23_sockets() {
         };
         allowed.iter().for_each(|s| all(*s, Action::Allow));
         protocols.iter().for_each(|s| all(*s, EPROTONOSUPPORT));
-        families
-            .iter()
-            .for_each(|family| all((*family, 1, 0), EAFNOSUPPORT));
-        families
-            .iter()
-            .for_each(|family| all((*family, 3, 0), EAFNOSUPPORT));
+        families.iter().for_each(|family| all((*family, 1, 0), EAFNOSUPPORT));
+        families.iter().for_each(|family| all((*family, 3, 0), EAFNOSUPPORT));
         for kind in [1, 2, 5] {
             assert_eq!(f.call("socketpair", &[1, kind | CLOEXEC, 0]), Action::Allow);
         }
@@ -330,21 +289,8 @@ fn p14_terminal_commands() {
             }
         }
         // TCGETS, TIOCGWINSZ, TIOCSCTTY, TIOCGPTPEER, FIONREAD, FIONBIO, FICLONE, SIOCGIFCONF.
-        for command in [
-            0x5401,
-            0x5413,
-            0x540e,
-            0x5441,
-            0x541b,
-            0x5421,
-            0x4004_9409,
-            0x8912,
-        ] {
-            assert_eq!(
-                f.call("ioctl", &[0, command]),
-                Action::Allow,
-                "{command:#x}"
-            );
+        for command in [0x5401, 0x5413, 0x540e, 0x5441, 0x541b, 0x5421, 0x4004_9409, 0x8912] {
+            assert_eq!(f.call("ioctl", &[0, command]), Action::Allow, "{command:#x}");
         }
     });
 }
@@ -370,11 +316,7 @@ fn snapshots_are_no_way_around_the_boundary() {
             assert_eq!(f.call("ioctl", &[0, word]), ENOTTY, "{word:#x}");
         }
         for command in [0x4004_9409, 0x4020_940d, 0xc018_9436, 0x8100_9431] {
-            assert_eq!(
-                f.call("ioctl", &[0, command]),
-                Action::Allow,
-                "{command:#x}"
-            );
+            assert_eq!(f.call("ioctl", &[0, command]), Action::Allow, "{command:#x}");
         }
     });
 }
@@ -414,10 +356,7 @@ fn prctl_options() {
         for word in [35, 67].into_iter().flat_map(with_upper_halves) {
             assert_eq!(f.call("prctl", &[word]), EPERM, "{word:#x}");
         }
-        for word in [80, 1000, 0x5356_4d42, 0x7fff_ffff]
-            .into_iter()
-            .flat_map(with_upper_halves)
-        {
+        for word in [80, 1000, 0x5356_4d42, 0x7fff_ffff].into_iter().flat_map(with_upper_halves) {
             assert_eq!(f.call("prctl", &[word]), EINVAL, "{word:#x}");
         }
     });
@@ -430,10 +369,7 @@ fn filters_stack_without_a_listener() {
         for flags in [0, 1, 2, 4, 0x10, 0x11, 0x20] {
             assert_eq!(f.call("seccomp", &[1, flags]), Action::Allow, "{flags:#x}");
         }
-        for flags in [8, 9, 0x28, 0x40, 0x8000_0000]
-            .into_iter()
-            .flat_map(with_upper_halves)
-        {
+        for flags in [8, 9, 0x28, 0x40, 0x8000_0000].into_iter().flat_map(with_upper_halves) {
             for operation in with_upper_halves(1) {
                 assert_eq!(f.call("seccomp", &[operation, flags]), EPERM, "{flags:#x}");
             }
@@ -479,27 +415,15 @@ fn device_nodes() {
 
 #[test]
 fn exec_options() {
-    on_both(
-        Options {
-            exec_base: true,
-            ..PLAIN
-        },
-        |f| {
-            assert_eq!(f.call("memfd_create", &[]), EPERM);
-            assert_eq!(f.call("execve", &[]), Action::Allow);
-        },
-    );
-    on_both(
-        Options {
-            notify_exec: true,
-            ..PLAIN
-        },
-        |f| {
-            assert_eq!(f.call("execve", &[]), Action::Notify);
-            assert_eq!(f.call("execveat", &[u64::MAX; 6]), Action::Notify);
-            assert_eq!(f.call("memfd_create", &[]), Action::Allow);
-        },
-    );
+    on_both(Options { exec_base: true, ..PLAIN }, |f| {
+        assert_eq!(f.call("memfd_create", &[]), EPERM);
+        assert_eq!(f.call("execve", &[]), Action::Allow);
+    });
+    on_both(Options { notify_exec: true, ..PLAIN }, |f| {
+        assert_eq!(f.call("execve", &[]), Action::Notify);
+        assert_eq!(f.call("execveat", &[u64::MAX; 6]), Action::Notify);
+        assert_eq!(f.call("memfd_create", &[]), Action::Allow);
+    });
 }
 
 /// The kernel takes 4096 instructions and counts those of stacked filters together (32768).

@@ -20,11 +20,7 @@ const MOST_CALLS: usize = 96;
 pub(super) fn raw(nr: i64, a: [u64; 6]) -> i64 {
     // SAFETY: the callers pass calls that fail, or whose pointers are null or live.
     let result = unsafe { libc::syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]) };
-    if result < 0 {
-        -i64::from(Error::last_os_error().raw_os_error().unwrap_or(0))
-    } else {
-        result
-    }
+    if result < 0 { -i64::from(Error::last_os_error().raw_os_error().unwrap_or(0)) } else { result }
 }
 
 pub(super) fn no_new_privs() {
@@ -76,10 +72,7 @@ fn results(calls: &[Call], filter: Option<&Program>) -> Vec<i64> {
             *slot = raw(*nr, *args);
         }
         let bytes = (calls.len() * 8) as u64;
-        let wrote = raw(
-            libc::SYS_write,
-            [writer as u64, out.as_ptr() as u64, bytes, 0, 0, 0],
-        );
+        let wrote = raw(libc::SYS_write, [writer as u64, out.as_ptr() as u64, bytes, 0, 0, 0]);
         i32::from(wrote != bytes as i64)
     });
     // SAFETY: our copy of the write end; the child has its own.
@@ -88,17 +81,12 @@ fn results(calls: &[Call], filter: Option<&Program>) -> Vec<i64> {
     reader.read_to_end(&mut bytes).unwrap();
     let status = wait(pid);
     assert!(status.success(), "child: {status:?}");
-    bytes
-        .chunks_exact(8)
-        .map(|b| i64::from_ne_bytes(b.try_into().unwrap()))
-        .collect()
+    bytes.chunks_exact(8).map(|b| i64::from_ne_bytes(b.try_into().unwrap())).collect()
 }
 
 /// Whether the test process is itself filtered, so that the control group proves nothing.
 fn filtered_already() -> bool {
-    fs::read_to_string("/proc/self/status")
-        .unwrap()
-        .contains("Seccomp:\t2")
+    fs::read_to_string("/proc/self/status").unwrap().contains("Seccomp:\t2")
 }
 
 /// Arguments are such that without the filter nothing happens to the machine, as any user.
@@ -130,59 +118,22 @@ fn attacks() -> Vec<(Call, i32)> {
         (("add_key", SYS_add_key, zero), EPERM),
         (("request_key", SYS_request_key, zero), EPERM),
         (("perf_event_open", SYS_perf_event_open, zero), EPERM),
-        (
-            ("userfaultfd", SYS_userfaultfd, [1 << 20, 0, 0, 0, 0, 0]),
-            EPERM,
-        ),
+        (("userfaultfd", SYS_userfaultfd, [1 << 20, 0, 0, 0, 0, 0]), EPERM),
         (("kexec_load", SYS_kexec_load, none), EPERM),
         (("init_module", SYS_init_module, zero), EPERM),
         (("finit_module", SYS_finit_module, none), EPERM),
-        (
-            ("open_by_handle_at", SYS_open_by_handle_at, bad_fd(0, 0)),
-            EPERM,
-        ),
-        (
-            ("name_to_handle_at", SYS_name_to_handle_at, bad_fd(0, 0)),
-            EPERM,
-        ),
+        (("open_by_handle_at", SYS_open_by_handle_at, bad_fd(0, 0)), EPERM),
+        (("name_to_handle_at", SYS_name_to_handle_at, bad_fd(0, 0)), EPERM),
         (("setns", SYS_setns, bad_fd(0, 0)), EPERM),
-        (
-            (
-                "unshare user",
-                SYS_unshare,
-                [CLONE_NEWUSER as u64, 0, 0, 0, 0, 0],
-            ),
-            EPERM,
-        ),
-        (
-            (
-                "unshare mnt",
-                SYS_unshare,
-                [CLONE_NEWNS as u64, 0, 0, 0, 0, 0],
-            ),
-            EPERM,
-        ),
+        (("unshare user", SYS_unshare, [CLONE_NEWUSER as u64, 0, 0, 0, 0, 0]), EPERM),
+        (("unshare mnt", SYS_unshare, [CLONE_NEWNS as u64, 0, 0, 0, 0, 0]), EPERM),
         // CLONE_NEWUSER with CLONE_FS is EINVAL without a filter: no child starts.
-        (
-            (
-                "clone user",
-                SYS_clone,
-                [(CLONE_NEWUSER | CLONE_FS) as u64, 0, 0, 0, 0, 0],
-            ),
-            EPERM,
-        ),
+        (("clone user", SYS_clone, [(CLONE_NEWUSER | CLONE_FS) as u64, 0, 0, 0, 0, 0]), EPERM),
         (("clone3", SYS_clone3, zero), ENOSYS),
         (("pidfd_getfd", SYS_pidfd_getfd, none), EPERM),
         (("process_vm_readv", SYS_process_vm_readv, [0; 6]), EPERM),
         (("process_vm_writev", SYS_process_vm_writev, [0; 6]), EPERM),
-        (
-            (
-                "ptrace",
-                SYS_ptrace,
-                [PTRACE_PEEKDATA as u64, 0, 0, 0, 0, 0],
-            ),
-            EPERM,
-        ),
+        (("ptrace", SYS_ptrace, [PTRACE_PEEKDATA as u64, 0, 0, 0, 0, 0]), EPERM),
         (("kcmp", SYS_kcmp, none), EPERM),
         (("swapoff", SYS_swapoff, zero), EPERM),
         (("reboot", SYS_reboot, zero), EPERM),
@@ -190,89 +141,31 @@ fn attacks() -> Vec<(Call, i32)> {
         (("acct", SYS_acct, [1, 0, 0, 0, 0, 0]), EPERM),
         (("fanotify_init", SYS_fanotify_init, none), EPERM),
         (("process_madvise", SYS_process_madvise, none), EPERM),
-        (
-            ("memfd_secret", SYS_memfd_secret, [0xff, 0, 0, 0, 0, 0]),
-            EPERM,
-        ),
+        (("memfd_secret", SYS_memfd_secret, [0xff, 0, 0, 0, 0, 0]), EPERM),
         (("clock_adjtime", SYS_clock_adjtime, none), EPERM),
-        (
-            ("personality", SYS_personality, [0x44_0000, 0, 0, 0, 0, 0]),
-            EPERM,
-        ),
+        (("personality", SYS_personality, [0x44_0000, 0, 0, 0, 0, 0]), EPERM),
         (("prctl mm", SYS_prctl, [35, 99, 0, 0, 0, 0]), EPERM),
         (("seccomp listener", SYS_seccomp, [1, 8, 0, 0, 0, 0]), EPERM),
         (("TIOCSTI", SYS_ioctl, bad_fd(0x5412, 0)), EPERM),
-        (
-            ("TIOCSTI, bits above", SYS_ioctl, bad_fd(0x1_0000_5412, 0)),
-            EPERM,
-        ),
+        (("TIOCSTI, bits above", SYS_ioctl, bad_fd(0x1_0000_5412, 0)), EPERM),
         (("TIOCLINUX", SYS_ioctl, bad_fd(0x541c, 0)), EPERM),
         (("TIOCSETD", SYS_ioctl, bad_fd(0x5423, 0)), EPERM),
         (("snapshot", SYS_ioctl, bad_fd(0x5000_9401, 0)), ENOTTY),
-        (
-            ("fast open", SYS_sendto, [NONE, 0, 0, 0x2000_0000, 0, 0]),
-            EOPNOTSUPP,
-        ),
-        (
-            (
-                "fast open msg",
-                SYS_sendmsg,
-                [NONE, 0, 0x2000_0000, 0, 0, 0],
-            ),
-            EOPNOTSUPP,
-        ),
-        (
-            ("AF_ALG", SYS_socket, socket(AF_ALG, SOCK_SEQPACKET, 0)),
-            EAFNOSUPPORT,
-        ),
-        (
-            ("AF_VSOCK", SYS_socket, socket(AF_VSOCK, SOCK_STREAM, 0)),
-            EAFNOSUPPORT,
-        ),
-        (
-            ("AF_PACKET", SYS_socket, socket(AF_PACKET, SOCK_RAW, 0)),
-            EAFNOSUPPORT,
-        ),
-        (
-            ("AF_RXRPC", SYS_socket, socket(AF_RXRPC, SOCK_DGRAM, 2)),
-            EAFNOSUPPORT,
-        ),
-        (
-            ("XFRM", SYS_socket, socket(AF_NETLINK, SOCK_RAW, 6)),
-            EPROTONOSUPPORT,
-        ),
-        (
-            ("NETFILTER", SYS_socket, socket(AF_NETLINK, SOCK_RAW, 12)),
-            EPROTONOSUPPORT,
-        ),
-        (
-            ("GENERIC", SYS_socket, socket(AF_NETLINK, SOCK_RAW, 16)),
-            EPROTONOSUPPORT,
-        ),
-        (
-            ("raw", SYS_socket, socket(AF_INET, SOCK_RAW, 1)),
-            EPROTONOSUPPORT,
-        ),
-        (
-            ("ping", SYS_socket, socket(AF_INET, SOCK_DGRAM, 1)),
-            EPROTONOSUPPORT,
-        ),
-        (
-            ("SCTP", SYS_socket, socket(AF_INET, SOCK_STREAM, 132)),
-            EPROTONOSUPPORT,
-        ),
-        (
-            ("UDP-Lite", SYS_socket, socket(AF_INET, SOCK_DGRAM, 136)),
-            EPROTONOSUPPORT,
-        ),
-        (
-            ("MPTCP", SYS_socket, socket(AF_INET6, SOCK_STREAM, 262)),
-            EPROTONOSUPPORT,
-        ),
-        (
-            ("inet pair", SYS_socketpair, socket(AF_INET, SOCK_STREAM, 0)),
-            EAFNOSUPPORT,
-        ),
+        (("fast open", SYS_sendto, [NONE, 0, 0, 0x2000_0000, 0, 0]), EOPNOTSUPP),
+        (("fast open msg", SYS_sendmsg, [NONE, 0, 0x2000_0000, 0, 0, 0]), EOPNOTSUPP),
+        (("AF_ALG", SYS_socket, socket(AF_ALG, SOCK_SEQPACKET, 0)), EAFNOSUPPORT),
+        (("AF_VSOCK", SYS_socket, socket(AF_VSOCK, SOCK_STREAM, 0)), EAFNOSUPPORT),
+        (("AF_PACKET", SYS_socket, socket(AF_PACKET, SOCK_RAW, 0)), EAFNOSUPPORT),
+        (("AF_RXRPC", SYS_socket, socket(AF_RXRPC, SOCK_DGRAM, 2)), EAFNOSUPPORT),
+        (("XFRM", SYS_socket, socket(AF_NETLINK, SOCK_RAW, 6)), EPROTONOSUPPORT),
+        (("NETFILTER", SYS_socket, socket(AF_NETLINK, SOCK_RAW, 12)), EPROTONOSUPPORT),
+        (("GENERIC", SYS_socket, socket(AF_NETLINK, SOCK_RAW, 16)), EPROTONOSUPPORT),
+        (("raw", SYS_socket, socket(AF_INET, SOCK_RAW, 1)), EPROTONOSUPPORT),
+        (("ping", SYS_socket, socket(AF_INET, SOCK_DGRAM, 1)), EPROTONOSUPPORT),
+        (("SCTP", SYS_socket, socket(AF_INET, SOCK_STREAM, 132)), EPROTONOSUPPORT),
+        (("UDP-Lite", SYS_socket, socket(AF_INET, SOCK_DGRAM, 136)), EPROTONOSUPPORT),
+        (("MPTCP", SYS_socket, socket(AF_INET6, SOCK_STREAM, 262)), EPROTONOSUPPORT),
+        (("inet pair", SYS_socketpair, socket(AF_INET, SOCK_STREAM, 0)), EAFNOSUPPORT),
         (("device", SYS_mknodat, [NONE, 0, 0o20_666, 0, 0, 0]), EPERM),
         (("newer than the table", 4000, zero), ENOSYS),
         #[cfg(target_arch = "x86_64")]
@@ -317,10 +210,7 @@ fn s30_the_kernel_refuses_what_the_filter_refuses() {
     let control = results(&calls, None);
     for name in CERTAIN {
         let at = calls.iter().position(|c| c.0 == *name).unwrap();
-        assert_ne!(
-            control[at], filtered[at],
-            "{name} is refused without a filter too"
-        );
+        assert_ne!(control[at], filtered[at], "{name} is refused without a filter too");
     }
 }
 
@@ -331,55 +221,23 @@ fn ordinary_calls_work_under_the_filter() {
     let name = c"ringfence-test";
     let mut pair = [0i32; 2];
     let socket = |family: i32, kind: i32, protocol: i32| {
-        [
-            family as u64,
-            (kind | SOCK_CLOEXEC) as u64,
-            protocol as u64,
-            0,
-            0,
-            0,
-        ]
+        [family as u64, (kind | SOCK_CLOEXEC) as u64, protocol as u64, 0, 0, 0]
     };
     let calls: Vec<Call> = vec![
         ("unix", SYS_socket, socket(AF_UNIX, SOCK_STREAM, 0)),
         ("tcp", SYS_socket, socket(AF_INET, SOCK_STREAM, IPPROTO_TCP)),
         ("udp", SYS_socket, socket(AF_INET, SOCK_DGRAM, 0)),
-        (
-            "NETLINK_ROUTE",
-            SYS_socket,
-            socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE),
-        ),
-        (
-            "pair",
-            SYS_socketpair,
-            [1, 5, 0, pair.as_mut_ptr() as u64, 0, 0],
-        ),
-        (
-            "memfd",
-            SYS_memfd_create,
-            [name.as_ptr() as u64, 1, 0, 0, 0, 0],
-        ),
+        ("NETLINK_ROUTE", SYS_socket, socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)),
+        ("pair", SYS_socketpair, [1, 5, 0, pair.as_mut_ptr() as u64, 0, 0]),
+        ("memfd", SYS_memfd_create, [name.as_ptr() as u64, 1, 0, 0, 0, 0]),
         ("eventfd", SYS_eventfd2, [0; 6]),
-        (
-            "unshare files",
-            SYS_unshare,
-            [CLONE_FILES as u64, 0, 0, 0, 0, 0],
-        ),
-        (
-            "personality?",
-            SYS_personality,
-            [0xffff_ffff, 0, 0, 0, 0, 0],
-        ),
+        ("unshare files", SYS_unshare, [CLONE_FILES as u64, 0, 0, 0, 0, 0]),
+        ("personality?", SYS_personality, [0xffff_ffff, 0, 0, 0, 0, 0]),
         ("getpid", SYS_getpid, [0; 6]),
         ("dumpable", SYS_prctl, [4, 1, 0, 0, 0, 0]),
     ];
     for (call, result) in calls.iter().zip(results(&calls, Some(&program))) {
-        assert!(
-            result >= 0,
-            "{}: {}",
-            call.0,
-            Error::from_raw_os_error(-result as i32)
-        );
+        assert!(result >= 0, "{}: {}", call.0, Error::from_raw_os_error(-result as i32));
     }
 }
 
@@ -387,14 +245,7 @@ fn ordinary_calls_work_under_the_filter() {
 #[test]
 fn a_second_filter_stacks() {
     let ours = compile(PLAIN, Arch::NATIVE).unwrap();
-    let theirs = compile(
-        Options {
-            exec_base: true,
-            ..PLAIN
-        },
-        Arch::NATIVE,
-    )
-    .unwrap();
+    let theirs = compile(Options { exec_base: true, ..PLAIN }, Arch::NATIVE).unwrap();
     let pid = in_child(|| {
         no_new_privs();
         if install(&ours, false).is_err() || install(&theirs, false).is_err() {
@@ -446,16 +297,8 @@ fn p06_int_80_kills() {
         getpid_i386();
         0
     }));
-    let expected = if control.code() == Some(0) {
-        libc::SIGSYS
-    } else {
-        libc::SIGSEGV
-    };
-    assert_eq!(
-        filtered.signal(),
-        Some(expected),
-        "{filtered:?}, without a filter {control:?}"
-    );
+    let expected = if control.code() == Some(0) { libc::SIGSYS } else { libc::SIGSEGV };
+    assert_eq!(filtered.signal(), Some(expected), "{filtered:?}, without a filter {control:?}");
 }
 
 /// Real programs, started through `install` as the boundary's init starts them.

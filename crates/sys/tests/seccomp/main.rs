@@ -1,10 +1,6 @@
 //! Tests of the syscall filter: the table, the compiled program against two independent judges,
 //! and the real kernel. They never change anything outside the test's own child processes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod differential;
 mod docs;
@@ -30,17 +26,10 @@ fn all_options() -> impl Iterator<Item = Options> {
 
 const ARCHES: [Arch; 2] = [Arch::X86_64, Arch::Aarch64];
 
-const PLAIN: Options = Options {
-    debug: false,
-    exec_base: false,
-    notify_exec: false,
-};
+const PLAIN: Options = Options { debug: false, exec_base: false, notify_exec: false };
 
 fn row(name: &str) -> &'static Syscall {
-    SYSCALLS
-        .iter()
-        .find(|s| s.name == name)
-        .unwrap_or_else(|| panic!("no row for {name}"))
+    SYSCALLS.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("no row for {name}"))
 }
 
 /// Asks one compiled filter by name.
@@ -51,10 +40,7 @@ struct Filter {
 
 impl Filter {
     fn new(options: Options, arch: Arch) -> Self {
-        Self {
-            program: compile(options, arch).unwrap(),
-            arch,
-        }
+        Self { program: compile(options, arch).unwrap(), arch }
     }
 
     fn has(&self, name: &str) -> bool {
@@ -62,12 +48,8 @@ impl Filter {
     }
 
     fn number(&self, nr: u32, args: &[u64]) -> Action {
-        let mut data = SeccompData {
-            nr,
-            arch: self.arch.audit(),
-            instruction_pointer: 0,
-            args: [0; 6],
-        };
+        let mut data =
+            SeccompData { nr, arch: self.arch.audit(), instruction_pointer: 0, args: [0; 6] };
         data.args[..args.len()].copy_from_slice(args);
         judge(&self.program, &data).unwrap()
     }
@@ -80,12 +62,7 @@ impl Filter {
 /// Arguments that look like `value` to a kernel that drops the upper half.
 fn with_upper_halves(value: u64) -> [u64; 4] {
     let low = value & 0xffff_ffff;
-    [
-        low,
-        low | 0xffff_ffff_0000_0000,
-        low | 1 << 32,
-        low | 1 << 63,
-    ]
+    [low, low | 0xffff_ffff_0000_0000, low | 1 << 32, low | 1 << 63]
 }
 
 const EPERM: Action = Action::Errno(1);
@@ -164,10 +141,7 @@ impl Random {
             0 => self.next(),
             1 => 1 << (self.next() % 64),
             2 => self.pick(&EDGES) | (self.next() << 32),
-            3 => self
-                .pick(&EDGES)
-                .wrapping_add(self.next() % 3)
-                .wrapping_sub(1),
+            3 => self.pick(&EDGES).wrapping_add(self.next() % 3).wrapping_sub(1),
             4 => self.pick(&EDGES) | self.pick(&EDGES),
             _ => self.pick(&EDGES),
         }

@@ -19,19 +19,8 @@ extern "C" fn ignore(_: i32) {}
 /// A child under a notifying filter that executes `path` with `argv`, and its listener.
 /// The child's exit code is the errno of a failed execve.
 fn executing(path: &'static CStr, argv: &[&'static CStr]) -> (libc::pid_t, Listener) {
-    let program = compile(
-        Options {
-            notify_exec: true,
-            ..PLAIN
-        },
-        Arch::NATIVE,
-    )
-    .unwrap();
-    let pointers: Vec<_> = argv
-        .iter()
-        .map(|a| a.as_ptr())
-        .chain([ptr::null()])
-        .collect();
+    let program = compile(Options { notify_exec: true, ..PLAIN }, Arch::NATIVE).unwrap();
+    let pointers: Vec<_> = argv.iter().map(|a| a.as_ptr()).chain([ptr::null()]).collect();
     let (mut reader, writer) = pipe();
     let (go, went) = pipe();
     let pid = in_child(|| {
@@ -60,22 +49,15 @@ fn executing(path: &'static CStr, argv: &[&'static CStr]) -> (libc::pid_t, Liste
     // As a child's parent this process may take its descriptors.
     let pidfd = raw(libc::SYS_pidfd_open, [pid as u64, 0, 0, 0, 0, 0]);
     assert!(pidfd >= 0);
-    let local = raw(
-        libc::SYS_pidfd_getfd,
-        [pidfd as u64, remote as u64, 0, 0, 0, 0],
-    );
+    let local = raw(libc::SYS_pidfd_getfd, [pidfd as u64, remote as u64, 0, 0, 0, 0]);
     assert!(local >= 0, "pidfd_getfd: {local}");
     // SAFETY: our own end of the pipe; one byte tells the child to go on.
     unsafe { libc::write(went, b"!".as_ptr().cast(), 1) };
     // SAFETY: our own end of the pipe.
     unsafe { libc::close(went) };
     // SAFETY: both descriptors are new and ours.
-    let (_pidfd, fd) = unsafe {
-        (
-            OwnedFd::from_raw_fd(pidfd as i32),
-            OwnedFd::from_raw_fd(local as i32),
-        )
-    };
+    let (_pidfd, fd) =
+        unsafe { (OwnedFd::from_raw_fd(pidfd as i32), OwnedFd::from_raw_fd(local as i32)) };
     (pid, Listener::new(fd).unwrap())
 }
 
@@ -102,9 +84,7 @@ fn exec_is_seen_and_continues() {
 fn exec_can_be_refused() {
     let (pid, listener) = executing(c"/bin/true", &[c"true"]);
     let seen = listener.receive().unwrap();
-    listener
-        .respond_errno(seen.id, libc::EACCES as u16)
-        .unwrap();
+    listener.respond_errno(seen.id, libc::EACCES as u16).unwrap();
     assert_eq!(wait(pid).code(), Some(libc::EACCES));
 }
 
@@ -117,10 +97,7 @@ fn a_dead_caller_is_gone() {
     unsafe { libc::kill(pid, libc::SIGKILL) };
     wait(pid);
     assert!(!listener.id_valid(seen.id).unwrap());
-    assert!(matches!(
-        listener.respond_continue(seen.id),
-        Err(NotifyError::Gone)
-    ));
+    assert!(matches!(listener.respond_continue(seen.id), Err(NotifyError::Gone)));
     assert!(read_exec(&listener, &seen).is_err());
 }
 
@@ -136,9 +113,7 @@ fn a_closed_listener_fails_the_call() {
 /// Whether the kernel can hold signals back while a notification is answered (Linux 5.19).
 fn has_wait_killable() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release
-        .split(['.', '-'])
-        .map(|n| n.parse::<u32>().unwrap_or(0));
+    let mut numbers = release.split(['.', '-']).map(|n| n.parse::<u32>().unwrap_or(0));
     (numbers.next(), numbers.next()) >= (Some(5), Some(19))
 }
 
@@ -157,9 +132,7 @@ fn signals_wait_for_the_answer() {
         std::thread::sleep(Duration::from_millis(1));
         assert!(listener.id_valid(seen.id).unwrap());
     }
-    listener
-        .respond_errno(seen.id, libc::EACCES as u16)
-        .unwrap();
+    listener.respond_errno(seen.id, libc::EACCES as u16).unwrap();
     assert_eq!(wait(pid).code(), Some(libc::EACCES));
 }
 
@@ -178,20 +151,15 @@ fn strings_end_at_the_nul_or_the_limit() {
     let read = read_string(own_pid(), c"abcdef".as_ptr() as u64, 3).unwrap();
     assert_eq!((read.bytes.as_slice(), read.truncated), (&b"abc"[..], true));
     let read = read_string(own_pid(), c"abc".as_ptr() as u64, 3).unwrap();
-    assert_eq!(
-        (read.bytes.as_slice(), read.truncated),
-        (&b"abc"[..], false)
-    );
+    assert_eq!((read.bytes.as_slice(), read.truncated), (&b"abc"[..], false));
 }
 
 /// A string that ends where its mapping ends is read; one that runs out of it is an error.
 #[test]
 fn strings_at_the_end_of_a_mapping() {
     const PAGE: usize = 65_536;
-    let (read_write, private) = (
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-    );
+    let (read_write, private) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping.
     let base = unsafe { libc::mmap(ptr::null_mut(), 2 * PAGE, read_write, private, -1, 0) };
     assert_ne!(base, libc::MAP_FAILED);
@@ -199,29 +167,16 @@ fn strings_at_the_end_of_a_mapping() {
     unsafe { assert_eq!(libc::mprotect(base.add(PAGE), PAGE, libc::PROT_NONE), 0) };
     // SAFETY: the last bytes of the first half.
     unsafe {
-        ptr::copy_nonoverlapping(
-            c"end".as_ptr().cast::<u8>(),
-            base.cast::<u8>().add(PAGE - 4),
-            4,
-        )
+        ptr::copy_nonoverlapping(c"end".as_ptr().cast::<u8>(), base.cast::<u8>().add(PAGE - 4), 4)
     };
     let last = base as u64 + PAGE as u64;
     let read = read_string(own_pid(), last - 4, 100).unwrap();
     assert_eq!(read.bytes, b"end");
     // SAFETY: overwrites the NUL.
     unsafe { base.cast::<u8>().add(PAGE - 1).write(b'!') };
-    assert!(matches!(
-        read_string(own_pid(), last - 4, 100),
-        Err(RemoteError::Read { .. })
-    ));
-    assert!(matches!(
-        read_string(own_pid(), 8, 100),
-        Err(RemoteError::Read { .. })
-    ));
-    assert!(matches!(
-        read_argv(own_pid(), 8),
-        Err(RemoteError::Read { .. })
-    ));
+    assert!(matches!(read_string(own_pid(), last - 4, 100), Err(RemoteError::Read { .. })));
+    assert!(matches!(read_string(own_pid(), 8, 100), Err(RemoteError::Read { .. })));
+    assert!(matches!(read_argv(own_pid(), 8), Err(RemoteError::Read { .. })));
     // SAFETY: ours, and no longer used.
     unsafe { libc::munmap(base, 2 * PAGE) };
 }
@@ -229,11 +184,7 @@ fn strings_at_the_end_of_a_mapping() {
 #[test]
 fn argv_stays_within_its_limits() {
     let read = |arguments: &[CString]| {
-        let list: Vec<_> = arguments
-            .iter()
-            .map(|a| a.as_ptr())
-            .chain([ptr::null()])
-            .collect();
+        let list: Vec<_> = arguments.iter().map(|a| a.as_ptr()).chain([ptr::null()]).collect();
         read_argv(own_pid(), list.as_ptr() as u64).unwrap()
     };
     let of = |len: usize, count: usize| vec![CString::new(vec![b'y'; len]).unwrap(); count];

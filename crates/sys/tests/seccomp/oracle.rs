@@ -9,9 +9,7 @@ pub fn judge(options: Options, arch: Arch, data: &SeccompData) -> Action {
     if data.arch != arch.audit() {
         return Action::KillProcess;
     }
-    let row = SYSCALLS
-        .iter()
-        .find(|s| arch.number(s).map(u32::from) == Some(data.nr));
+    let row = SYSCALLS.iter().find(|s| arch.number(s).map(u32::from) == Some(data.nr));
     let Some(row) = row else { return ENOSYS };
     let allow_if = |holds: bool, refusal: Action| if holds { Action::Allow } else { refusal };
     let args = &data.args;
@@ -38,10 +36,9 @@ pub fn judge(options: Options, arch: Arch, data: &SeccompData) -> Action {
         },
         "Seccomp" => match int(0) {
             0 | 2 | 3 => Action::Allow,
-            1 => allow_if(
-                [0x8, 0x40, 0x80].iter().all(|f| int(1) & f == 0) && int(1) < 0x100,
-                EPERM,
-            ),
+            1 => {
+                allow_if([0x8, 0x40, 0x80].iter().all(|f| int(1) & f == 0) && int(1) < 0x100, EPERM)
+            }
             _ => EINVAL,
         },
         "Socket" => socket(int(0), int(1), int(2)),
@@ -81,9 +78,5 @@ fn ioctl(command: u32) -> Action {
 }
 
 fn mknod(mode: u16) -> Action {
-    if matches!(mode >> 12, 0 | 1 | 8 | 12) {
-        Action::Allow
-    } else {
-        EPERM
-    }
+    if matches!(mode >> 12, 0 | 1 | 8 | 12) { Action::Allow } else { EPERM }
 }

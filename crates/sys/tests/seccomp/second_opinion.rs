@@ -45,10 +45,7 @@ fn libseccomp_rules(rule: Rule, context: &mut ScmpFilterContext, nr: ScmpSyscall
         Rule::SendArg2 | Rule::SendArg3 => {
             let arg = if rule == Rule::SendArg2 { 2 } else { 3 };
             rule_for(ScmpAction::Allow, &[masked(arg, 0x2000_0000, 0)]);
-            rule_for(
-                ScmpAction::Errno(95),
-                &[masked(arg, 0x2000_0000, 0x2000_0000)],
-            );
+            rule_for(ScmpAction::Errno(95), &[masked(arg, 0x2000_0000, 0x2000_0000)]);
         }
         Rule::Renameat2 => {
             rule_for(ScmpAction::Allow, &[masked(4, 4, 0)]);
@@ -76,10 +73,7 @@ fn exported(context: &ScmpFilterContext) -> Vec<u8> {
 /// FS7: libseccomp compiles the same rules with other code; both programs run in the interpreter.
 #[test]
 fn fs7_the_filter_decides_as_libseccomp_does() {
-    for (arch, theirs) in [
-        (Arch::X86_64, ScmpArch::X8664),
-        (Arch::Aarch64, ScmpArch::Aarch64),
-    ] {
+    for (arch, theirs) in [(Arch::X86_64, ScmpArch::X8664), (Arch::Aarch64, ScmpArch::Aarch64)] {
         let mut context = ScmpFilterContext::new(ScmpAction::Errno(1)).unwrap();
         context.set_act_badarch(ScmpAction::KillProcess).unwrap();
         context.remove_arch(ScmpArch::Native).unwrap();
@@ -94,11 +88,7 @@ fn fs7_the_filter_decides_as_libseccomp_does() {
                 comparable.push(*s);
             }
         }
-        assert!(
-            comparable.len() > 250,
-            "only {} syscalls compared",
-            comparable.len()
-        );
+        assert!(comparable.len() > 250, "only {} syscalls compared", comparable.len());
         let exported = exported(&context);
         let other = Program::new(
             exported
@@ -126,10 +116,7 @@ fn fs7_the_filter_decides_as_libseccomp_does() {
 #[test]
 fn numbers_are_those_of_libseccomp() {
     let mut known = 0;
-    for (arch, theirs) in [
-        (Arch::X86_64, ScmpArch::X8664),
-        (Arch::Aarch64, ScmpArch::Aarch64),
-    ] {
+    for (arch, theirs) in [(Arch::X86_64, ScmpArch::X8664), (Arch::Aarch64, ScmpArch::Aarch64)] {
         for s in SYSCALLS {
             let Ok(resolved) = ScmpSyscall::from_name_by_arch(s.name, theirs) else {
                 continue;

@@ -100,9 +100,7 @@ fn defined_in(path: &str) -> Option<BTreeMap<String, u16>> {
         else {
             continue;
         };
-        let bare = name
-            .strip_prefix("__NR_")
-            .or_else(|| name.strip_prefix("__NR3264_"));
+        let bare = name.strip_prefix("__NR_").or_else(|| name.strip_prefix("__NR3264_"));
         if let (Some(bare), Ok(number)) = (bare, number.parse()) {
             numbers.insert(bare.to_owned(), number);
         }
@@ -114,10 +112,7 @@ fn defined_in(path: &str) -> Option<BTreeMap<String, u16>> {
 /// The kernel's own headers, where they are installed (linux-libc-dev).
 #[test]
 fn numbers_are_those_of_the_kernel_headers() {
-    for path in [
-        "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
-        "/usr/include/asm/unistd_64.h",
-    ] {
+    for path in ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"] {
         for (name, number) in defined_in(path).unwrap_or_default() {
             // The header of another architecture than x86_64 may have the same path.
             if cfg!(target_arch = "x86_64") && number <= NEWEST {
@@ -134,11 +129,7 @@ fn numbers_are_those_of_the_kernel_headers() {
             || number > NEWEST
             || name == "sync_file_range2";
         if !foreign {
-            let name = if name == "fstatat" {
-                "newfstatat"
-            } else {
-                &name
-            };
+            let name = if name == "fstatat" { "newfstatat" } else { &name };
             assert_eq!(row(name).aarch64, Some(number), "{name}");
         }
     }

@@ -23,16 +23,10 @@ impl Fixture {
         for dir in ["lower", "upper", "work", "merged", "outside"] {
             std::fs::create_dir(tmp.path().join(dir)).unwrap();
         }
-        let fixture = Self {
-            started: UNIX_EPOCH,
-            tmp,
-        };
+        let fixture = Self { started: UNIX_EPOCH, tmp };
         fixture.shell("lower", project);
         // Everything so far is older than this; file systems stamp with a clock that runs behind.
-        Self {
-            started: SystemTime::now(),
-            ..fixture
-        }
+        Self { started: SystemTime::now(), ..fixture }
     }
 
     pub fn at(&self, path: &str) -> PathBuf {
@@ -62,20 +56,12 @@ impl Fixture {
     fn try_overlay(&self, script: &str) -> (bool, String) {
         let mount = "mount -t overlay overlay -o userxattr,lowerdir=lower,upperdir=upper,workdir=work merged";
         let output = Command::new("unshare")
-            .args([
-                "-Urm",
-                "sh",
-                "-ec",
-                &format!("{mount}; cd merged; {script}"),
-            ])
+            .args(["-Urm", "sh", "-ec", &format!("{mount}; cd merged; {script}")])
             .current_dir(self.tmp.path())
             .env("LC_ALL", "C")
             .output()
             .unwrap();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     pub fn layer(&self) -> Layer {
@@ -88,10 +74,7 @@ impl Fixture {
 
     /// `letter path` of all changes.
     pub fn listed(&self) -> Vec<String> {
-        self.changes()
-            .iter()
-            .map(|c| format!("{} {}", c.kind.letter(), c.shown()))
-            .collect()
+        self.changes().iter().map(|c| format!("{} {}", c.kind.letter(), c.shown())).collect()
     }
 
     pub fn apply(&self, host_executed: &[&str]) -> Report {
@@ -99,17 +82,8 @@ impl Fixture {
     }
 
     pub fn apply_paths(&self, selection: Selection, host_executed: &[&str]) -> Report {
-        let host_executed = host_executed
-            .iter()
-            .map(|path| path.as_bytes().to_vec())
-            .collect();
-        self.layer()
-            .apply(&ApplyOptions {
-                selection,
-                host_executed,
-                mounted: false,
-            })
-            .unwrap()
+        let host_executed = host_executed.iter().map(|path| path.as_bytes().to_vec()).collect();
+        self.layer().apply(&ApplyOptions { selection, host_executed, mounted: false }).unwrap()
     }
 
     /// Writes to the project until the file system's clock has passed the start of the run.
@@ -138,11 +112,7 @@ pub fn overlay_works() -> bool {
         for dir in ["lower", "upper", "work", "merged", "outside"] {
             std::fs::create_dir(tmp.path().join(dir)).unwrap();
         }
-        let (works, why) = Fixture {
-            tmp,
-            started: UNIX_EPOCH,
-        }
-        .try_overlay("true");
+        let (works, why) = Fixture { tmp, started: UNIX_EPOCH }.try_overlay("true");
         if !works {
             println!("no overlay mounts here, so layers are made by hand only: {why}");
         }
@@ -160,26 +130,13 @@ pub fn tree(root: &Path) -> Tree {
         for entry in std::fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
             let meta = std::fs::symlink_metadata(&path).unwrap();
-            let name = path
-                .strip_prefix(root)
-                .unwrap()
-                .as_os_str()
-                .as_bytes()
-                .to_vec();
+            let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
             let mode = meta.permissions().mode() & 0o7777;
             let value = if meta.is_dir() {
                 todo.push(path);
                 ('d', mode, Vec::new())
             } else if meta.is_symlink() {
-                (
-                    'l',
-                    0,
-                    std::fs::read_link(&path)
-                        .unwrap()
-                        .as_os_str()
-                        .as_bytes()
-                        .to_vec(),
-                )
+                ('l', 0, std::fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec())
             } else if meta.is_file() {
                 ('f', mode, std::fs::read(&path).unwrap())
             } else {

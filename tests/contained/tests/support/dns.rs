@@ -54,12 +54,7 @@ impl Dns {
             let (state, stop) = (Arc::clone(&state), Arc::clone(&stop));
             move || serve_tcp(&tcp, &state, &stop)
         });
-        let own = Self {
-            address,
-            state,
-            stop,
-            threads: vec![datagrams, streams],
-        };
+        let own = Self { address, state, stop, threads: vec![datagrams, streams] };
         for (name, addresses) in names {
             own.set(name, &[addresses]);
         }
@@ -74,16 +69,12 @@ impl Dns {
     /// Sets the answers of a name: one list for each question, the last one for good.
     pub fn set(&self, name: &str, lists: &[&[&str]]) {
         let parse = |list: &&[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
-        lock(&self.state)
-            .table
-            .insert(name.to_owned(), lists.iter().map(parse).collect());
+        lock(&self.state).table.insert(name.to_owned(), lists.iter().map(parse).collect());
     }
 
     /// Makes a name an alias (CNAME) of another one.
     pub fn alias(&self, name: &str, target: &str) {
-        lock(&self.state)
-            .aliases
-            .insert(name.to_owned(), target.to_owned());
+        lock(&self.state).aliases.insert(name.to_owned(), target.to_owned());
     }
 
     /// Answers datagrams with "too long, ask again over TCP" from now on.

@@ -37,10 +37,7 @@ impl Http {
 
     fn from(start: impl FnOnce(Received) -> std::io::Result<Server>) -> std::io::Result<Self> {
         let requests = Received::default();
-        Ok(Self {
-            server: start(requests.clone())?,
-            requests,
-        })
+        Ok(Self { server: start(requests.clone())?, requests })
     }
 
     /// Its port.
@@ -55,9 +52,8 @@ fn serving(
 ) -> impl Fn(TcpStream) + Send + Sync + 'static {
     move |mut stream| {
         loop {
-            let head = read_until(&mut stream, |all| {
-                all.windows(4).any(|four| four == b"\r\n\r\n")
-            });
+            let head =
+                read_until(&mut stream, |all| all.windows(4).any(|four| four == b"\r\n\r\n"));
             if head.is_empty() {
                 return;
             }

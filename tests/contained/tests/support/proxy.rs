@@ -27,9 +27,8 @@ impl Proxy {
         let requests = Received::default();
         let theirs = requests.clone();
         let server = Server::start("127.0.0.1:0", move |mut client| {
-            let head = read_until(&mut client, |all| {
-                all.windows(4).any(|four| four == b"\r\n\r\n")
-            });
+            let head =
+                read_until(&mut client, |all| all.windows(4).any(|four| four == b"\r\n\r\n"));
             let text = String::from_utf8_lossy(&head).into_owned();
             theirs.push(head);
             let refuse = |mut client: &TcpStream, status: &str| {
@@ -46,10 +45,7 @@ impl Proxy {
             let Ok(upstream) = TcpStream::connect(backend) else {
                 return refuse(&client, "502 Bad Gateway");
             };
-            if client
-                .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                .is_ok()
-            {
+            if client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").is_ok() {
                 splice(&client, &upstream);
             }
         });

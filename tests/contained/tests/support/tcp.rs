@@ -54,13 +54,7 @@ impl Server {
                 (Arc::clone(&stop), Arc::clone(&open), Arc::clone(&accepted));
             move || accept_all(&listener, &stop, &open, &accepted, &handle)
         });
-        Ok(Self {
-            address,
-            stop,
-            open,
-            accepted,
-            acceptor: Some(acceptor),
-        })
+        Ok(Self { address, stop, open, accepted, acceptor: Some(acceptor) })
     }
 
     /// Where it listens.
@@ -116,9 +110,7 @@ fn accept_all<H: Fn(TcpStream) + Send + Sync + 'static>(
         };
         let (Ok(copy), Ok(())) = (
             stream.try_clone(),
-            stream
-                .set_read_timeout(Some(SILENCE))
-                .and_then(|()| stream.set_nodelay(true)),
+            stream.set_read_timeout(Some(SILENCE)).and_then(|()| stream.set_nodelay(true)),
         ) else {
             continue;
         };
@@ -143,19 +135,14 @@ impl Received {
 
     /// All of it, as text.
     pub fn texts(&self) -> Vec<String> {
-        lock(&self.0)
-            .iter()
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-            .collect()
+        lock(&self.0).iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
     }
 
     /// Whether `needle` came in on any connection.
     pub fn contains(&self, needle: &str) -> bool {
-        lock(&self.0).iter().any(|bytes| {
-            bytes
-                .windows(needle.len())
-                .any(|window| window == needle.as_bytes())
-        })
+        lock(&self.0)
+            .iter()
+            .any(|bytes| bytes.windows(needle.len()).any(|window| window == needle.as_bytes()))
     }
 }
 
@@ -194,12 +181,7 @@ impl Sink {
     /// Fails the test if anybody has connected.
     pub fn assert_untouched(&self, what: &str) {
         let count = self.server.accepted();
-        assert_eq!(
-            count,
-            0,
-            "{what}: the sink was reached: {:?}",
-            self.received.texts()
-        );
+        assert_eq!(count, 0, "{what}: the sink was reached: {:?}", self.received.texts());
     }
 }
 

@@ -31,9 +31,8 @@ impl Hellos {
         let names = Arc::new(Mutex::new(Vec::new()));
         let theirs = Arc::clone(&names);
         let server = Server::try_start(address, move |mut stream| {
-            let hello = read_until(&mut stream, |all| {
-                record_length(all).is_some_and(|n| all.len() >= n)
-            });
+            let hello =
+                read_until(&mut stream, |all| record_length(all).is_some_and(|n| all.len() >= n));
             if !hello.is_empty() {
                 lock(&theirs).push(server_name(&hello));
             }
@@ -57,12 +56,8 @@ fn record_length(bytes: &[u8]) -> Option<usize> {
 /// The host name of the server_name extension, RFC 6066 section 3. One record is enough for the
 /// clients of these tests.
 fn server_name(record: &[u8]) -> Option<String> {
-    let two = |at: usize| {
-        Some(usize::from(u16::from_be_bytes([
-            *record.get(at)?,
-            *record.get(at + 1)?,
-        ])))
-    };
+    let two =
+        |at: usize| Some(usize::from(u16::from_be_bytes([*record.get(at)?, *record.get(at + 1)?])));
     // Record header, handshake header, version and random, then three vectors.
     let mut at = 5 + 4 + 2 + 32;
     at += 1 + usize::from(*record.get(at)?);
@@ -95,10 +90,7 @@ pub fn client_hello_with(lists: &[&[&[u8]]]) -> Vec<u8> {
 
 /// The same message as [`client_hello`], in records of `size` bytes each.
 pub fn client_hello_in_records(name: &[u8], size: usize) -> Vec<u8> {
-    hello_message(&[&[name]])
-        .chunks(size)
-        .flat_map(record)
-        .collect()
+    hello_message(&[&[name]]).chunks(size).flat_map(record).collect()
 }
 
 /// One handshake record.
@@ -150,14 +142,7 @@ impl OpenSsl {
     pub fn start(directory: &std::path::Path) -> Result<Self, String> {
         let (key, certificate) = (directory.join("key.pem"), directory.join("certificate.pem"));
         let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-            ])
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
             .args(["-nodes", "-days", "2", "-subj", "/CN=tls.test", "-keyout"])
             .arg(&key)
             .arg("-out")
@@ -170,14 +155,7 @@ impl OpenSsl {
         }
         let port = free_port();
         let child = Command::new("openssl")
-            .args([
-                "s_server",
-                "-quiet",
-                "-www",
-                "-accept",
-                &format!("127.0.0.1:{port}"),
-                "-key",
-            ])
+            .args(["s_server", "-quiet", "-www", "-accept", &format!("127.0.0.1:{port}"), "-key"])
             .arg(&key)
             .arg("-cert")
             .arg(&certificate)
@@ -207,9 +185,5 @@ impl Drop for OpenSsl {
 
 /// A port of 127.0.0.1 that was free a moment ago.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -21,14 +21,8 @@ pub fn snapshot(root: &Path) -> Tree {
 /// Fails unless `root` is as it was, and names what is not.
 pub fn assert_unchanged(root: &Path, before: &Tree, what: &str) {
     let after = snapshot(root);
-    let gone: Vec<_> = before
-        .keys()
-        .filter(|path| !after.contains_key(*path))
-        .collect();
-    let new: Vec<_> = after
-        .keys()
-        .filter(|path| !before.contains_key(*path))
-        .collect();
+    let gone: Vec<_> = before.keys().filter(|path| !after.contains_key(*path)).collect();
+    let new: Vec<_> = after.keys().filter(|path| !before.contains_key(*path)).collect();
     let changed: Vec<_> = before
         .iter()
         .filter(|(path, state)| after.get(*path).is_some_and(|now| now != *state))
@@ -55,17 +49,9 @@ fn enter(root: &Path, directory: &Path, tree: &mut Tree) {
         } else {
             String::new()
         };
-        let state = format!(
-            "{:o} {}:{} {content}",
-            metadata.mode(),
-            metadata.uid(),
-            metadata.gid()
-        );
-        let name = path
-            .strip_prefix(root)
-            .unwrap_or(&path)
-            .to_string_lossy()
-            .into_owned();
+        let state =
+            format!("{:o} {}:{} {content}", metadata.mode(), metadata.uid(), metadata.gid());
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
         tree.insert(name, state);
         if metadata.is_dir() {
             enter(root, &path, tree);

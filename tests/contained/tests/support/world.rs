@@ -34,11 +34,7 @@ pub struct World {
 impl World {
     /// A world in which `names` resolve, with nothing allowed yet.
     pub fn new(names: &[(&str, &[&str])]) -> Self {
-        let own = Self {
-            dns: Dns::start(names),
-            fixture: Fixture::new(),
-            limits: String::new(),
-        };
+        let own = Self { dns: Dns::start(names), fixture: Fixture::new(), limits: String::new() };
         fs::write(own.fixture.project().join("net.py"), PROBES).unwrap();
         own.policy(&[], &[]);
         own
@@ -67,11 +63,7 @@ impl World {
     pub fn policy_text(&self, text: &str) {
         let directory = self.fixture.config().join("ringfence");
         fs::create_dir_all(&directory).unwrap();
-        fs::write(
-            directory.join("policy.toml"),
-            format!("version = 1\n{text}"),
-        )
-        .unwrap();
+        fs::write(directory.join("policy.toml"), format!("version = 1\n{text}")).unwrap();
     }
 
     /// A run to be described further.
@@ -146,9 +138,7 @@ impl Answers {
     pub fn of(outcome: &Outcome) -> Self {
         let pairs = outcome.answers().into_iter();
         Self {
-            by_label: pairs
-                .map(|(label, answer)| (label.to_owned(), answer.to_owned()))
-                .collect(),
+            by_label: pairs.map(|(label, answer)| (label.to_owned(), answer.to_owned())).collect(),
             outcome: outcome.clone(),
         }
     }
@@ -162,32 +152,19 @@ impl Answers {
     /// Fails unless a probe got bytes with this text back.
     pub fn assert_got(&self, label: &str, text: &str) {
         let answer = self.get(label);
-        assert!(
-            answer.contains(text),
-            "`{label}` should have got {text:?}: {answer}"
-        );
+        assert!(answer.contains(text), "`{label}` should have got {text:?}: {answer}");
     }
 
     /// Fails unless a TCP probe was turned away: reset, closed without a byte, or told so in HTTP
     /// or TLS. A time-out is a failure: a denied client must learn it at once.
     pub fn assert_denied(&self, label: &str) {
         let answer = self.get(label);
-        let refused = [
-            "end",
-            "ECONNRESET",
-            "ECONNREFUSED",
-            "EPIPE",
-            "ENETUNREACH",
-            "EHOSTUNREACH",
-        ];
+        let refused = ["end", "ECONNRESET", "ECONNREFUSED", "EPIPE", "ENETUNREACH", "EHOSTUNREACH"];
         // An alert of the gateway's, not the `handshake_failure` of a server of these tests.
         let alert = answer.starts_with("TLS-ALERT") && !answer.contains("HANDSHAKE_FAILURE");
         let raw_alert = answer.starts_with("got \u{15}\u{3}") && !answer.ends_with('\u{28}');
         let told = answer.starts_with("got HTTP/1.1 4") || alert || raw_alert;
-        assert!(
-            refused.contains(&answer) || told,
-            "`{label}` was not turned away: {answer}"
-        );
+        assert!(refused.contains(&answer) || told, "`{label}` was not turned away: {answer}");
     }
 
     /// The run itself.
@@ -219,11 +196,7 @@ impl Decisions {
         let found = self.about(host, port).any(|event| {
             event["decision"]["verdict"] == "deny" && event["decision"]["reason"]["code"] == reason
         });
-        assert!(
-            found,
-            "no denial of {host}:{port} for `{reason}` in {:#?}",
-            self.0
-        );
+        assert!(found, "no denial of {host}:{port} for `{reason}` in {:#?}", self.0);
     }
 
     /// Fails unless an allowed connection to this end stands in the ledger.
@@ -236,12 +209,8 @@ impl Decisions {
 
     /// How many denials of a host the records stand for.
     pub fn denials(&self, host: &str) -> u64 {
-        let denied = self
-            .about(host, 0)
-            .filter(|event| event["decision"]["verdict"] == "deny");
-        denied
-            .map(|event| event["count"].as_u64().unwrap_or(0))
-            .sum()
+        let denied = self.about(host, 0).filter(|event| event["decision"]["verdict"] == "deny");
+        denied.map(|event| event["count"].as_u64().unwrap_or(0)).sum()
     }
 
     /// Addresses that were allowed to be dialled.
@@ -250,20 +219,14 @@ impl Decisions {
             event["decision"]["verdict"] == "allow" && event["request"]["action"] == "connect"
         });
         let address = |event: &Value| {
-            Some(
-                event["request"]["resource"]["endpoint"]["address"]
-                    .as_str()?
-                    .to_owned(),
-            )
+            Some(event["request"]["resource"]["endpoint"]["address"].as_str()?.to_owned())
         };
         allowed.filter_map(address).collect()
     }
 }
 
 fn same_address(end: &Value, host: &str) -> bool {
-    let own = end["address"]
-        .as_str()
-        .and_then(|text| text.parse::<IpAddr>().ok());
+    let own = end["address"].as_str().and_then(|text| text.parse::<IpAddr>().ok());
     own.is_some() && own == host.parse().ok()
 }
 
@@ -288,10 +251,7 @@ pub fn plain(host: &str) -> String {
 /// No packet is sent: connecting a datagram socket only asks the routing table.
 pub fn machine_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket
-        .connect("192.0.2.1:9")
-        .or_else(|_| socket.connect("10.255.255.1:9"))
-        .ok()?;
+    socket.connect("192.0.2.1:9").or_else(|_| socket.connect("10.255.255.1:9")).ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
@@ -299,10 +259,7 @@ pub fn machine_address() -> Option<IpAddr> {
 /// The same for IPv6.
 pub fn machine_address6() -> Option<IpAddr> {
     let socket = UdpSocket::bind("[::]:0").ok()?;
-    socket
-        .connect("[2001:db8::1]:9")
-        .or_else(|_| socket.connect("[fd00::1]:9"))
-        .ok()?;
+    socket.connect("[2001:db8::1]:9").or_else(|_| socket.connect("[fd00::1]:9")).ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
@@ -328,16 +285,10 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 
 /// Bytes in hexadecimal, as the probes take them.
 pub fn hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A GET request in hexadecimal.
 pub fn get(host: &str, path: &str) -> String {
-    hex(format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    ))
+    hex(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
 }

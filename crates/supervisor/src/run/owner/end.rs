@@ -39,7 +39,9 @@ impl Owner<'_> {
         drop(self.raw.take());
         let removed: u64 = self.pumps.iter().map(|pump| pump.removed).sum();
         if removed > 0 {
-            let what = format!("{removed} control sequences (titles, clipboard, reports and the like) were kept from the terminal");
+            let what = format!(
+                "{removed} control sequences (titles, clipboard, reports and the like) were kept from the terminal"
+            );
             let _ = self.recorder.record(&Event::Sensor { what });
         }
         self.hear_gateway_last();
@@ -90,7 +92,8 @@ impl Owner<'_> {
                 self.failures.push(format!("limit {name} was hit {count} times: {action}"));
                 let limit = self.controls.iter().find(|c| c.name == format!("limit.{name}"));
                 let limit = limit.map_or_else(String::new, |control| control.requested.clone());
-                let event = Event::Limit { name: name.to_owned(), limit, action: action.to_owned() };
+                let event =
+                    Event::Limit { name: name.to_owned(), limit, action: action.to_owned() };
                 let _ = self.recorder.record(&event);
             }
         }

@@ -17,8 +17,6 @@ impl Owner<'_> {
         };
         let Ok(notification) = listener.receive() else { return };
         let recorded = match read_exec(listener, &notification) {
-            // A search along PATH tries names that do not exist; the kernel will say so itself.
-            Ok(seen) if is_absent(notification.pid, &seen.path.bytes) => Ok(()),
             Ok(seen) => {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let truncated = seen.path.truncated || seen.argv.truncated;
@@ -32,7 +30,10 @@ impl Owner<'_> {
             }
             Err(RemoteError::Notify(_)) => Ok(()),
             Err(error) => {
-                let what = format!("a program start of process {} could not be read: {error}", notification.pid);
+                let what = format!(
+                    "a program start of process {} could not be read: {error}",
+                    notification.pid
+                );
                 self.recorder.exec(&Event::Sensor { what })
             }
         };
@@ -48,21 +49,4 @@ impl Owner<'_> {
         let _ = answer;
         self.active();
     }
-}
-
-/// Whether an absolute path names nothing in the root of process `pid`.
-fn is_absent(pid: u32, path: &[u8]) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    if path.first() != Some(&b'/') {
-        return false;
-    }
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-    let none = rustix::fs::Mode::empty();
-    let Ok(root) = rustix::fs::open(format!("/proc/{pid}/root"), flags, none) else { return false };
-    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
-    let within = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
-    matches!(
-        rustix::fs::openat2(&root, path, flags, none, within),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR)
-    )
 }

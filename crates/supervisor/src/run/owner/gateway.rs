@@ -35,7 +35,11 @@ impl Owner<'_> {
         }
         self.gateway_gone = true;
         if !self.progress.released {
-            self.fail(RunError::Gateway("it ended before it was ready; `ringfence doctor` examines this host".to_owned()));
+            let why = self
+                .gateway_fault
+                .take()
+                .unwrap_or_else(|| "it ended before it was ready".to_owned());
+            self.fail(RunError::Gateway(format!("{why}\n  `ringfence doctor` examines this host")));
             return;
         }
         let what = "the gateway's process is gone; the run is ended".to_owned();
@@ -68,7 +72,12 @@ impl Owner<'_> {
                 let event = Event::Dns { name, record, answer, count: 1 };
                 self.recorder.record(&event).map(drop)
             }
-            FromGateway::Fault { what } => self.recorder.record(&Event::Sensor { what }).map(drop),
+            FromGateway::Fault { what } => {
+                if self.progress.gateway.is_none() {
+                    self.gateway_fault = Some(what.clone());
+                }
+                self.recorder.record(&Event::Sensor { what }).map(drop)
+            }
         };
         if let Err(error) = recorded {
             self.closed.get_or_insert_with(|| error.to_string());
@@ -81,7 +90,9 @@ impl Owner<'_> {
         match self.recorder.decision(Some(flow), request, &decision) {
             Ok(()) => {
                 if decision.verdict.is_allow() {
-                    self.rejudge_at = match (self.rejudge_at, decision.expires) {
+                    // `expires` is cut to whole seconds: one more, and the permit is surely over.
+                    let after = decision.expires.map(|second| second + 1);
+                    self.rejudge_at = match (self.rejudge_at, after) {
                         (Some(a), Some(b)) => Some(a.min(b)),
                         (a, b) => a.or(b),
                     };

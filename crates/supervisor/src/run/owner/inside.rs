@@ -15,7 +15,9 @@ use crate::stdio;
 
 impl Owner<'_> {
     pub(super) fn hear_inside(&mut self) {
-        let Ok((bytes, descriptors)) = fdpass::try_receive(self.sandbox.life.as_fd()) else { return };
+        let Ok((bytes, descriptors)) = fdpass::try_receive(self.sandbox.life.as_fd()) else {
+            return;
+        };
         let Ok(message) = serde_json::from_slice::<FromInside>(&bytes) else {
             // The line is closed when init is gone; its process descriptor tells the rest.
             self.life_gone = true;
@@ -96,12 +98,8 @@ impl Owner<'_> {
         if progress.released || self.error.is_some() {
             return;
         }
-        let measured = controls::Measured {
-            landlock: *landlock,
-            capture,
-            ipv6: *ipv6,
-            group: &self.group,
-        };
+        let measured =
+            controls::Measured { landlock: *landlock, capture, ipv6: *ipv6, group: &self.group };
         self.controls = controls::list(self.boundary, &measured);
         self.controls.extend(gateway.iter().cloned());
         let self_test =
@@ -140,5 +138,7 @@ fn pid_of(pidfd: &OwnedFd) -> Option<Pid> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
     let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim();
-    Pid::from_raw(number.parse().ok()?)
+    // -1 stands for a process that is gone.
+    let number: i32 = number.parse().ok().filter(|number| *number > 0)?;
+    Pid::from_raw(number)
 }

@@ -1,9 +1,10 @@
 //! Time and policy: limits, grants that end, a changed organisation policy, hidden names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringfence_jail::adjust::Change;
+use ringfence_model::boundary::{Boundary, MountKind};
 use ringfence_model::event::Event;
 use ringfence_model::link::ToGateway;
 use ringfence_policy::Compiled;
@@ -43,7 +44,10 @@ impl Owner<'_> {
         }
         self.looked_at_ms = elapsed;
         if let Some(hit) = self.watch.processes_full() {
-            self.failures.push(format!("limit processes ({}) was hit: new processes were refused", hit.limit));
+            self.failures.push(format!(
+                "limit processes ({}) was hit: new processes were refused",
+                hit.limit
+            ));
             let event = Event::Limit {
                 name: hit.name.to_owned(),
                 limit: hit.limit,
@@ -56,32 +60,38 @@ impl Owner<'_> {
 
     pub(super) fn hit(&mut self, name: &str, limit: String) {
         self.failures.push(format!("limit {name} ({limit}) was hit; the run was ended"));
-        let event = Event::Limit {
-            name: name.to_owned(),
-            limit,
-            action: "the run was ended".to_owned(),
-        };
+        let event =
+            Event::Limit { name: name.to_owned(), limit, action: "the run was ended".to_owned() };
         let _ = self.recorder.record(&event);
         self.end_because("limit");
     }
 
     pub(super) fn end_grants(&mut self, elapsed: u64) {
-        while self.endings.first().is_some_and(|ending| ending.at_ms <= elapsed) {
+        // Before the release the mounts may not stand yet: what is due by then ends right after it.
+        while self.progress.released
+            && self.endings.first().is_some_and(|ending| ending.at_ms <= elapsed)
+        {
             let ending = self.endings.remove(0);
-            if !self.progress.released {
-                continue;
+            if ending.covered {
+                let path = ending.path.display();
+                return self.hit("grant", format!("{path} ended and cannot be taken away by itself: a protected or hidden path lies over it"));
             }
             match self.sandbox.handle.change(Change::Unmount(&ending.path)) {
                 Ok(()) => {
                     let event = Event::Limit {
                         name: "grant".to_owned(),
                         limit: format!("{} ({})", ending.path.display(), ending.rule),
-                        action: "it ended and was unmounted; descriptors that are still open survive".to_owned(),
+                        action:
+                            "it ended and was unmounted; descriptors that are still open survive"
+                                .to_owned(),
                     };
                     let _ = self.recorder.record(&event);
                 }
                 Err(error) => {
-                    let limit = format!("{} could not be unmounted at its end: {error}", ending.path.display());
+                    let limit = format!(
+                        "{} could not be unmounted at its end: {error}",
+                        ending.path.display()
+                    );
                     self.hit("grant", limit);
                 }
             }
@@ -95,7 +105,9 @@ impl Owner<'_> {
             Ok(compiled) if compiled.digest == self.compiled.digest => return,
             Ok(compiled) => self.adopt(Arc::new(compiled)),
             Err(why) => {
-                let what = format!("the organisation's policy cannot be used ({why}); everything is denied");
+                let what = format!(
+                    "the organisation's policy cannot be used ({why}); everything is denied"
+                );
                 let _ = self.recorder.record(&Event::Sensor { what: what.clone() });
                 self.closed = Some(what);
             }
@@ -109,9 +121,18 @@ impl Owner<'_> {
     pub(super) fn hide_what_appeared(&mut self) {
         let Some(hidden) = &mut self.hidden else { return };
         for path in hidden.appeared(&self.compiled) {
-            if let Err(error) = self.sandbox.handle.change(Change::Mask(&path)) {
-                let what = format!("{} appeared and could not be hidden: {error}", path.display());
-                let _ = self.recorder.record(&Event::Sensor { what });
+            self.mask(&path);
+        }
+    }
+
+    /// Hides one more path. What is not there inside (any more) needs no mask; what cannot be masked
+    /// ends the run.
+    fn mask(&mut self, path: &Path) {
+        match self.sandbox.handle.change(Change::Mask(path)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                self.hit("hidden", format!("{} cannot be hidden: {error}", path.display()));
             }
         }
     }
@@ -122,11 +143,19 @@ impl Owner<'_> {
         let lost = match held.lost() {
             Ok(lost) => lost,
             Err(error) => {
-                return self.hit("protected", format!("a protected path was removed outside and cannot be held again: {error}"));
+                return self.hit(
+                    "protected",
+                    format!(
+                        "a protected path was removed outside and cannot be held again: {error}"
+                    ),
+                );
             }
         };
-        let made: Vec<PathBuf> =
-            lost.iter().filter(|one| one.made).map(|one| one.path.clone()).collect();
+        let made: Vec<PathBuf> = lost
+            .iter()
+            .filter(|one| one.made && !is_in_git(&one.path))
+            .map(|one| one.path.clone())
+            .collect();
         if !made.is_empty() {
             self.remember_placeholders(made);
         }
@@ -134,7 +163,10 @@ impl Owner<'_> {
             let change = if one.pin { Change::Pin(&one.path) } else { Change::Hold(&one.path) };
             if let Err(error) = self.sandbox.handle.change(change) {
                 let path = one.path.display();
-                return self.hit("protected", format!("{path} was replaced outside and cannot be held again: {error}"));
+                return self.hit(
+                    "protected",
+                    format!("{path} was replaced outside and cannot be held again: {error}"),
+                );
             }
             let what = format!(
                 "{} was replaced or removed outside; it is held again, and was open to the agent for a moment",
@@ -147,7 +179,9 @@ impl Owner<'_> {
     /// What a crash may leave grows by these.
     fn remember_placeholders(&self, made: Vec<PathBuf>) {
         let mut cleanup: Cleanup = self.run.read_json("cleanup.json").unwrap_or_default();
-        cleanup.placeholders.extend(made.into_iter().filter(|path| !self.boundary.workspace.placeholders.contains(path)));
+        cleanup.placeholders.extend(
+            made.into_iter().filter(|path| !self.boundary.workspace.placeholders.contains(path)),
+        );
         let _ = self.run.write_json("cleanup.json", &cleanup);
     }
 
@@ -160,7 +194,9 @@ impl Owner<'_> {
                 generation: self.authority.generation(),
                 digest: compiled.digest.clone(),
                 layer: ringfence_model::provenance::Layer::Organisation,
-                summary: "the organisation's policy changed; forbids were added, none was taken away".to_owned(),
+                summary:
+                    "the organisation's policy changed; forbids were added, none was taken away"
+                        .to_owned(),
             })
         });
         if let Err(error) = recorded {
@@ -170,7 +206,7 @@ impl Owner<'_> {
         match newly_hidden {
             Ok(paths) => {
                 for path in paths {
-                    let _ = self.sandbox.handle.change(Change::Mask(&path));
+                    self.mask(&path);
                 }
             }
             Err(error) => self.hit("policy", format!("a new deny cannot be enforced: {error}")),
@@ -179,28 +215,36 @@ impl Owner<'_> {
 }
 
 fn narrowed(compiled: &Compiled, text: &crate::load::Text) -> Result<Compiled, String> {
-    let definition =
-        ringfence_policy::DefinitionText { file: &text.path, bytes: &text.bytes };
+    let definition = ringfence_policy::DefinitionText { file: &text.path, bytes: &text.bytes };
     compiled.with_organisation(&definition).map_err(|problems| problems.to_string())
 }
 
 /// File grants that end during the run, soonest first, in milliseconds after the start.
-pub(super) fn endings(compiled: &Compiled, unix_s: i64) -> Vec<Ending> {
-    let mut endings: Vec<Ending> = compiled
-        .files
-        .iter()
+pub(super) fn endings(compiled: &Compiled, boundary: &Boundary, unix_s: i64) -> Vec<Ending> {
+    let mut endings: Vec<Ending> = crate::plan::grants(compiled)
+        .into_iter()
         .filter_map(|rule| {
-            let until = rule
-                .ends
-                .at_unix
-                .map(|at| u64::try_from((at - unix_s).max(0)).unwrap_or(0) * 1000);
+            let until =
+                rule.ends.at_unix.map(|at| u64::try_from((at - unix_s).max(0)).unwrap_or(0) * 1000);
             let at_ms = match (rule.ends.for_ms, until) {
                 (Some(a), Some(b)) => a.min(b),
                 (a, b) => a.or(b)?,
             };
-            Some(Ending { at_ms, path: rule.path.clone(), rule: rule.id.clone() })
+            // A hold or mask at the same place lies on top: unmounting would take that away.
+            let covered = boundary.mounts.iter().any(|mount| {
+                let cover =
+                    matches!(mount.kind, MountKind::Hold | MountKind::Pin | MountKind::Mask);
+                cover && mount.target == rule.path
+            });
+            Some(Ending { at_ms, path: rule.path.clone(), rule: rule.id.clone(), covered })
         })
         .collect();
     endings.sort_by_key(|ending| ending.at_ms);
     endings
+}
+
+/// A part of a repository that vanished and was made again stays when the run ends: whoever took it
+/// away was about to put another in its place.
+fn is_in_git(path: &Path) -> bool {
+    path.parent().is_some_and(|parent| parent.ends_with(".git"))
 }

@@ -128,18 +128,8 @@ const REMOVED: &[&[u8]] = &[
 fn p15_sequences_that_reach_beyond_the_screen_are_removed() {
     for sequence in REMOVED {
         let (out, removed) = run(&[b"a", *sequence, b"b"].concat());
-        assert_eq!(
-            out.escape_ascii().to_string(),
-            "ab",
-            "{}",
-            sequence.escape_ascii()
-        );
-        assert_eq!(
-            removed.total(),
-            1,
-            "{}: {removed:?}",
-            sequence.escape_ascii()
-        );
+        assert_eq!(out.escape_ascii().to_string(), "ab", "{}", sequence.escape_ascii());
+        assert_eq!(removed.total(), 1, "{}: {removed:?}", sequence.escape_ascii());
     }
 }
 
@@ -167,20 +157,15 @@ const KEPT: &[&[u8]] = &[
 fn p15_everything_a_terminal_program_needs_passes_unchanged() {
     for text in KEPT {
         let (out, removed) = run(text);
-        assert_eq!(
-            out.escape_ascii().to_string(),
-            text.escape_ascii().to_string()
-        );
+        assert_eq!(out.escape_ascii().to_string(), text.escape_ascii().to_string());
         assert_eq!(removed, Removed::default());
     }
 }
 
 #[test]
 fn p15_removed_sequences_are_counted_by_what_they_do() {
-    let (_, removed) = run(
-        b"\x1b]0;t\x07\x1b]52;c;eA==\x07\x1b]8;;u\x07x\x1b]8;;\x07\x1b]9;n\x07\
-        \x1b]4;1;?\x07\x1b[21t\x1b%@\x1bPq\x1b\\\x9b\x1b[\x18\x1b]50;x\x07",
-    );
+    let (_, removed) = run(b"\x1b]0;t\x07\x1b]52;c;eA==\x07\x1b]8;;u\x07x\x1b]8;;\x07\x1b]9;n\x07\
+        \x1b]4;1;?\x07\x1b[21t\x1b%@\x1bPq\x1b\\\x9b\x1b[\x18\x1b]50;x\x07");
     let expected = Removed {
         titles: 1,
         clipboard: 1,
@@ -214,18 +199,9 @@ fn p15_c1_controls_open_no_sequence() {
     // As part of a character the same bytes stay.
     assert_eq!(run("\u{26c4}".as_bytes()).0, "\u{26c4}".as_bytes());
     // Overlong and broken characters do not smuggle them.
-    for text in [
-        &b"\xe0\x82\x9b21t"[..],
-        b"\xc0\x9b21t",
-        b"\xf0\x80\x82\x9b21t",
-        b"\xe2\x9b21t",
-    ] {
+    for text in [&b"\xe0\x82\x9b21t"[..], b"\xc0\x9b21t", b"\xf0\x80\x82\x9b21t", b"\xe2\x9b21t"] {
         let (out, _) = run(text);
-        assert!(
-            !out.iter().any(|b| (0x80..=0x9f).contains(b)),
-            "{}",
-            out.escape_ascii()
-        );
+        assert!(!out.iter().any(|b| (0x80..=0x9f).contains(b)), "{}", out.escape_ascii());
         assert!(out.ends_with(b"21t"));
     }
     // A removed sequence between two bytes does not join them to a control.
@@ -248,10 +224,7 @@ fn p15_controls_inside_a_sequence_act_as_on_a_terminal() {
 fn p15_an_escape_inside_a_string_ends_it() {
     let (out, removed) = run(b"\x1b]0;a\x1b[31mb");
     assert_eq!((out.as_slice(), removed.titles), (&b"\x1b[31mb"[..], 1));
-    assert_eq!(
-        run(b"\x1bPtmux;\x1b\x1b]52;c;eA==\x07\x1b\\b").0,
-        b"\x1b\\b"
-    );
+    assert_eq!(run(b"\x1bPtmux;\x1b\x1b]52;c;eA==\x07\x1b\\b").0, b"\x1b\\b");
     assert_eq!(run(b"\x1b]11;red\x1b]52;c;eA==\x07b").0, b"b");
 }
 
@@ -279,26 +252,13 @@ fn p15_an_endless_string_is_swallowed_and_its_tail_stays_text() {
 #[test]
 fn p15_overlong_sequences_are_removed_whole() {
     let digits = vec![b'1'; limits::MAX_CSI_BYTES * 3];
-    assert_eq!(
-        run(&[b"a\x1b[", digits.as_slice(), b"mb"].concat()).0,
-        b"ab"
-    );
-    assert_eq!(
-        run(&[b"a\x1b]11;", digits.as_slice(), b"\x07b"].concat()).0,
-        b"ab"
-    );
+    assert_eq!(run(&[b"a\x1b[", digits.as_slice(), b"mb"].concat()).0, b"ab");
+    assert_eq!(run(&[b"a\x1b]11;", digits.as_slice(), b"\x07b"].concat()).0, b"ab");
 }
 
 #[test]
 fn p15_an_unfinished_sequence_never_reaches_the_terminal() {
-    for text in [
-        &b"\x1b"[..],
-        b"\x1b[31",
-        b"\x1b]11;red",
-        b"\x1b]11;red\x1b",
-        b"\x1bP",
-        b"\x1b(",
-    ] {
+    for text in [&b"\x1b"[..], b"\x1b[31", b"\x1b]11;red", b"\x1b]11;red\x1b", b"\x1bP", b"\x1b("] {
         let (out, removed) = run(text);
         assert!(out.is_empty(), "{}", text.escape_ascii());
         assert_eq!(removed.total(), 1);
@@ -317,11 +277,7 @@ fn f34_names_with_escapes_and_broken_encoding_are_only_text() {
 /// the filter and looks at raw bytes, so it does not depend on any parser state.
 fn forbidden(output: &[u8]) -> Option<String> {
     for chunk in output.utf8_chunks() {
-        if chunk
-            .valid()
-            .chars()
-            .any(|c| ('\u{80}'..='\u{9f}').contains(&c) || c == '\u{5}')
-        {
+        if chunk.valid().chars().any(|c| ('\u{80}'..='\u{9f}').contains(&c) || c == '\u{5}') {
             return Some("control character".to_owned());
         }
         if chunk.invalid().iter().any(|b| (0x80..=0x9f).contains(b)) {
@@ -353,9 +309,8 @@ fn forbidden(output: &[u8]) -> Option<String> {
                 let end = rest.iter().position(|b| *b == 7 || *b == 0x1b);
                 let body = end.map(|end| &rest[..end]).unwrap_or_default();
                 let number = body.split(|b| *b == b';').next().unwrap_or_default();
-                let known: [&[u8]; 9] = [
-                    b"4", b"10", b"11", b"12", b"104", b"110", b"111", b"112", b"133",
-                ];
+                let known: [&[u8]; 9] =
+                    [b"4", b"10", b"11", b"12", b"104", b"110", b"111", b"112", b"133"];
                 let terminated =
                     end.is_some_and(|e| rest[e] == 7 || rest.get(e + 1) == Some(&b'\\'));
                 !known.contains(&number)
@@ -412,11 +367,7 @@ fn hostile_output() -> impl Strategy<Value = Vec<u8>> {
     ];
     let half = (sequence.clone(), any::<prop::sample::Index>()).prop_map(|(bytes, cut)| {
         let (head, tail) = bytes.split_at(cut.index(bytes.len() + 1));
-        if bytes.len() % 2 == 0 {
-            head.to_vec()
-        } else {
-            tail.to_vec()
-        }
+        if bytes.len() % 2 == 0 { head.to_vec() } else { tail.to_vec() }
     });
     let alphabet: Vec<u8> =
         b"\x1b\x1b\x1b[[]]PX^_k\\!%#(;:?>=<0123456789\x07\x05\x18\x1a\n\x7ftnhlmcqupxyi$ *\"'\
@@ -424,11 +375,8 @@ fn hostile_output() -> impl Strategy<Value = Vec<u8>> {
             .to_vec();
     let noise = prop::collection::vec(prop::sample::select(alphabet), 1..12);
     let anything = prop::collection::vec(any::<u8>(), 1..6);
-    prop::collection::vec(
-        prop_oneof![3 => sequence, 3 => half, 4 => noise, 1 => anything],
-        0..24,
-    )
-    .prop_map(|parts| parts.concat())
+    prop::collection::vec(prop_oneof![3 => sequence, 3 => half, 4 => noise, 1 => anything], 0..24)
+        .prop_map(|parts| parts.concat())
 }
 
 proptest! {

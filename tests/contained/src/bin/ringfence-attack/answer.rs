@@ -78,11 +78,7 @@ pub fn say<T>(id: &str, result: &io::Result<T>) {
 
 /// The result of a raw call that returns -1 and errno.
 pub fn checked(value: libc::c_long) -> io::Result<libc::c_long> {
-    if value == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(value)
-    }
+    if value == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
 /// Calls the kernel directly, past every wrapper of libc.

@@ -26,10 +26,7 @@ fn attempt(verb: &str, arguments: &[&str]) -> io::Result<()> {
         ("list", [path]) => fs::read_dir(path).map(drop),
         ("stat", [path]) => fs::metadata(path).map(drop),
         ("lstat", [path]) => fs::symlink_metadata(path).map(drop),
-        ("write", [path]) => OpenOptions::new()
-            .write(true)
-            .open(path)?
-            .write_all(b"attack"),
+        ("write", [path]) => OpenOptions::new().write(true).open(path)?.write_all(b"attack"),
         // For what must not be written even where the boundary fails.
         ("open-write", [path]) => OpenOptions::new().write(true).open(path).map(drop),
         ("create", [path]) => OpenOptions::new()

@@ -15,10 +15,8 @@ use crate::answer::say;
 /// Prints every open descriptor and what it is: `fd<TAB>NUMBER TARGET`.
 pub fn census() {
     // The listing has a descriptor of its own, which is gone when its link is read.
-    let numbers: Vec<_> = fs::read_dir("/proc/self/fd")
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let numbers: Vec<_> =
+        fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name()).collect();
     for number in numbers {
         if let Ok(target) = fs::read_link(format!("/proc/self/fd/{}", number.display())) {
             println!("fd\t{} {}", number.display(), target.display());
@@ -38,10 +36,7 @@ pub fn pass(path: &str) {
     say("read-passed", &file.read(&mut [0; 1]));
     say("write-passed", &file.write(b"attack"));
     let link = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&file));
-    say(
-        "reopen-for-writing",
-        &fs::OpenOptions::new().write(true).open(link),
-    );
+    say("reopen-for-writing", &fs::OpenOptions::new().write(true).open(link));
 }
 
 fn over(fd: &OwnedFd) -> io::Result<OwnedFd> {
@@ -50,26 +45,16 @@ fn over(fd: &OwnedFd) -> io::Result<OwnedFd> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(
-        &left,
-        &[IoSlice::new(b"x")],
-        &mut control,
-        SendFlags::empty(),
-    )?;
+    sendmsg(&left, &[IoSlice::new(b"x")], &mut control, SendFlags::empty())?;
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
-    recvmsg(
-        &right,
-        &mut [IoSliceMut::new(&mut byte)],
-        &mut control,
-        RecvFlags::empty(),
-    )?;
+    recvmsg(&right, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::empty())?;
     let mut messages = control.drain();
     match messages.next() {
-        Some(RecvAncillaryMessage::ScmRights(mut fds)) => fds
-            .next()
-            .ok_or_else(|| io::Error::other("no descriptor came")),
+        Some(RecvAncillaryMessage::ScmRights(mut fds)) => {
+            fds.next().ok_or_else(|| io::Error::other("no descriptor came"))
+        }
         _ => Err(io::Error::other("no message came")),
     }
 }

@@ -8,10 +8,7 @@ use crate::answer::{checked, say};
 
 /// Copies a program into memory and runs it from there; prints only why it did not.
 pub fn memfd(program: &str, arguments: &[&str]) {
-    say(
-        "memfd-exec",
-        &Err::<(), _>(run(program, arguments).unwrap_or_else(|error| error)),
-    );
+    say("memfd-exec", &Err::<(), _>(run(program, arguments).unwrap_or_else(|error| error)));
 }
 
 fn run(program: &str, arguments: &[&str]) -> io::Result<io::Error> {

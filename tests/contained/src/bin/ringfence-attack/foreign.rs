@@ -39,9 +39,5 @@ fn int_80(number: u32, argument: u32) -> io::Result<()> {
     }
     // The 32-bit entry returns a sign-extended 32-bit value in eax.
     let value = result as i32;
-    if (-4095..0).contains(&value) {
-        Err(io::Error::from_raw_os_error(-value))
-    } else {
-        Ok(())
-    }
+    if (-4095..0).contains(&value) { Err(io::Error::from_raw_os_error(-value)) } else { Ok(()) }
 }

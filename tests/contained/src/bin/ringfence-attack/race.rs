@@ -53,14 +53,8 @@ pub fn interrupted(address: &str) {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = nothing as *const () as usize;
         libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
-        let every = libc::timeval {
-            tv_sec: 0,
-            tv_usec: 500,
-        };
-        let timer = libc::itimerval {
-            it_interval: every,
-            it_value: every,
-        };
+        let every = libc::timeval { tv_sec: 0, tv_usec: 500 };
+        let timer = libc::itimerval { it_interval: every, it_value: every };
         libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut());
     }
     let mut answers = std::collections::BTreeMap::new();

@@ -21,9 +21,14 @@ pub fn fork_bomb() {
         }
         // SAFETY: this program has one thread.
         match checked(unsafe { libc::fork() }.into()) {
-            Ok(0) => loop {
-                std::thread::sleep(Duration::from_secs(60));
-            },
+            Ok(0) => {
+                // Should no boundary end them, they end with the bomb.
+                // SAFETY: plain numbers.
+                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+                loop {
+                    std::thread::sleep(Duration::from_secs(60));
+                }
+            }
             Ok(_) => made += 1,
             Err(error) => break Err(error),
         }

@@ -23,10 +23,7 @@ pub fn run() {
         ("TIOCCONS", 0x541d, 0),
     ];
     for (id, command, argument) in commands {
-        say(
-            id,
-            &call(libc::SYS_ioctl, [fd.into(), command, argument, 0, 0, 0]),
-        );
+        say(id, &call(libc::SYS_ioctl, [fd.into(), command, argument, 0, 0, 0]));
         let upper = command | (1 << 32);
         say(
             &format!("{id}-upper-half"),
