@@ -38,9 +38,9 @@ pub struct Ask {
 #[serde(rename_all = "kebab-case", tag = "do", deny_unknown_fields)]
 pub enum Verb {
     /// How the run is.
-    Status,
+    Status {},
     /// End it: every process, every connection.
-    Kill,
+    Kill {},
     /// How would this be decided now? Nothing happens and nothing is recorded.
     Judge {
         /// The question.
@@ -52,9 +52,9 @@ pub enum Verb {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "answer")]
 pub enum Answer {
-    /// To [`Verb::Status`].
+    /// To [`Verb::Status {}`].
     Status(Box<Status>),
-    /// To [`Verb::Kill`]: it is over once the run's lock is free.
+    /// To [`Verb::Kill {}`]: it is over once the run's lock is free.
     Killing,
     /// To [`Verb::Judge`].
     Judged {

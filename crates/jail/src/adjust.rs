@@ -59,9 +59,17 @@ impl Handle {
     /// # Errors
     /// What the kernel says to the change.
     pub fn change(&self, change: Change<'_>) -> io::Result<()> {
+        self.changes(&[change])
+    }
+
+    /// Makes several changes with one fork, in order, up to the first that fails.
+    ///
+    /// # Errors
+    /// What the kernel says to that change.
+    pub fn changes(&self, changes: &[Change<'_>]) -> io::Result<()> {
         match fork_into(Namespaces::NONE)? {
             Side::Child => {
-                let code = match self.enter_and(change) {
+                let code = match self.enter_and(changes) {
                     Ok(()) => 0,
                     // Error numbers fit an exit status on Linux.
                     Err(error) => error.raw_os_error().unwrap_or(255),
@@ -75,35 +83,43 @@ impl Handle {
         }
     }
 
-    fn enter_and(&self, change: Change<'_>) -> io::Result<()> {
+    fn enter_and(&self, changes: &[Change<'_>]) -> io::Result<()> {
         enter_namespace(self.user.as_fd(), Namespaces::USER)?;
         enter_namespace(self.mount.as_fd(), Namespaces::MOUNT)?;
         let root = mounts::open_place(Path::new("/"))?;
-        match change {
-            Change::Unmount(target) => {
-                // Nothing but the target's own mount can go away: links are not followed.
-                mounts::open_beneath(root.as_fd(), target)?;
-                rustix::mount::unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
-            }
-            Change::Pin(target) => cover(&root, target, Attributes::NONE)?,
-            Change::Hold(target) => {
-                let held =
-                    Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEVICES);
-                cover(&root, target, held)?;
-            }
-            Change::Mask(target) => {
-                let place = mounts::open_beneath(root.as_fd(), target)?;
-                let stat = rustix::fs::fstat(&place)?;
-                let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
-                let void = if directory { "/.ringfence/empty" } else { "/.ringfence/nothing" };
-                let void = mounts::open_beneath(root.as_fd(), Path::new(void))?;
-                let tree = mounts::detach_copy(void.as_fd())?;
-                mounts::set_attributes(tree.as_fd(), Attributes::READ_ONLY, false, None)?;
-                mounts::attach(tree.as_fd(), place.as_fd())?;
-            }
-        }
-        Ok(())
+        changes.iter().try_for_each(|change| make(&root, *change))
     }
+}
+
+fn make(root: &OwnedFd, change: Change<'_>) -> io::Result<()> {
+    match change {
+        Change::Unmount(target) => {
+            // Nothing but the target's own mount can go away: links are not followed.
+            mounts::open_beneath(root.as_fd(), target)?;
+            rustix::mount::unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+        }
+        Change::Pin(target) => cover(root, target, Attributes::NONE)?,
+        Change::Hold(target) => {
+            let held = Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEVICES);
+            cover(root, target, held)?;
+        }
+        Change::Mask(target) => {
+            let place = match mounts::open_beneath(root.as_fd(), target) {
+                Ok(place) => place,
+                // What is not there (any more) needs no mask.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let stat = rustix::fs::fstat(&place)?;
+            let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+            let void = if directory { "/.ringfence/empty" } else { "/.ringfence/nothing" };
+            let void = mounts::open_beneath(root.as_fd(), Path::new(void))?;
+            let tree = mounts::detach_copy(void.as_fd())?;
+            mounts::set_attributes(tree.as_fd(), Attributes::READ_ONLY, false, None)?;
+            mounts::attach(tree.as_fd(), place.as_fd())?;
+        }
+    }
+    Ok(())
 }
 
 /// Mounts what is at `target` over itself.

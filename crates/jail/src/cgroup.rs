@@ -82,6 +82,17 @@ impl Homes {
         homes
     }
 
+    /// Where a group of this name may be made: what a crash between making and noting it could leave.
+    #[must_use]
+    pub fn candidates(&self, name: &str) -> Vec<PathBuf> {
+        let legacy = ["memory", "pids", "cpu"].into_iter().filter_map(|c| self.legacy(c));
+        let unified = self.unified.iter().flat_map(|home| [Some(home.as_path()), home.parent()]);
+        let homes: Vec<&Path> = legacy.chain(unified.flatten()).collect();
+        let writable =
+            |home: &&Path| rustix::fs::access(*home, rustix::fs::Access::WRITE_OK).is_ok();
+        homes.into_iter().filter(writable).map(|home| home.join(name)).collect()
+    }
+
     fn legacy(&self, controller: &str) -> Option<&Path> {
         self.legacy.iter().find(|(name, _)| name == controller).map(|(_, path)| path.as_path())
     }

@@ -35,6 +35,7 @@ pub fn main(launch: Launch<'_>, prepared: &Prepared, life: OwnedFd) {
 fn live(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), StepError> {
     seclude(launch, prepared, life)?;
     await_mapping(launch, life)?;
+    bound_watches();
     let captured = network::capture(&launch.boundary.network, launch.gateway.as_fd())?;
     let hostname = &launch.boundary.identity.hostname;
     rustix::system::sethostname(hostname.as_bytes()).during("set", "the host name")?;
@@ -90,6 +91,18 @@ fn await_mapping(launch: &Launch<'_>, life: &OwnedFd) -> Result<(), StepError> {
 
 struct Agent {
     pid: Pid,
+}
+
+/// inotify(7) counts per user, through all of a user's namespaces: without a bound of its own the
+/// sandbox could use up what the supervisor needs to watch protected paths. Half stays outside.
+fn bound_watches() {
+    for name in ["max_inotify_instances", "max_inotify_watches"] {
+        let host = std::fs::read_to_string(format!("/proc/sys/user/{name}"));
+        let Some(limit) = host.ok().and_then(|text| text.trim().parse::<u64>().ok()) else {
+            continue;
+        };
+        let _ = std::fs::write(format!("/proc/sys/user/{name}"), (limit / 2).to_string());
+    }
 }
 
 fn start_agent(
@@ -159,9 +172,7 @@ fn reap(launch: &Launch<'_>, life: &OwnedFd, agent: &Agent) -> Result<(), StepEr
         if child.contains(PollFlags::IN) {
             ringfence_sys::process::drain_signals(&children);
         }
-        if gateway.contains(PollFlags::IN) {
-            serve_gateway(launch);
-        } else if gateway.intersects(gone) {
+        if gateway.intersects(gone) || (gateway.contains(PollFlags::IN) && !serve_gateway(launch)) {
             // The gateway is gone: nothing leaves any more. The supervisor ends the run.
             wait_for_the_end(life);
         }
@@ -195,13 +206,18 @@ fn collect(agent: Pid) -> Result<Option<i32>, StepError> {
     }
 }
 
-/// Answers one request of the gateway for a socket of this network namespace.
-fn serve_gateway(launch: &Launch<'_>) {
-    let Ok((request, _)) = fdpass::try_receive(launch.gateway.as_fd()) else { return };
-    if request != br#"{"want":"tcp4"}"# {
-        return;
+/// Answers one request of the gateway for a socket of this network namespace; false when the gateway
+/// has hung up.
+fn serve_gateway(launch: &Launch<'_>) -> bool {
+    match fdpass::try_receive(launch.gateway.as_fd()) {
+        Ok((request, _)) if request.is_empty() => return false,
+        Ok((request, _)) if request == br#"{"want":"tcp4"}"# => {}
+        Ok(_) | Err(_) => return true,
     }
-    // Where no socket can be had, the hang-up of an empty answer tells the gateway.
-    let Ok(socket) = network::fresh_socket() else { return };
-    let _ = fdpass::send(launch.gateway.as_fd(), br#"{"have":"tcp4"}"#, &[socket.as_fd()]);
+    // Where no socket can be had, or the gateway does not read, it waits in vain and says so.
+    if let Ok(socket) = network::fresh_socket() {
+        let answer = br#"{"have":"tcp4"}"#;
+        let _ = fdpass::try_send(launch.gateway.as_fd(), answer, &[socket.as_fd()]);
+    }
+    true
 }

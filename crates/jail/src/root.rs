@@ -195,7 +195,11 @@ impl Root {
         match made {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(error) => {
-                return Err(StepError::new("make the mount point", target.display(), &error.into()));
+                return Err(StepError::new(
+                    "make the mount point",
+                    target.display(),
+                    &error.into(),
+                ));
             }
         }
         mounts::open_beneath(parent.as_fd(), name).during("open the mount point", target.display())

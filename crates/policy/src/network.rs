@@ -98,6 +98,9 @@ fn writes_port(text: &str) -> bool {
     }
 }
 
+/// The port of the Domain Name System (RFC 1035 section 4.2).
+const NAME_SERVICE: u16 = 53;
+
 /// Parses one of the ranges of `addresses`.
 pub(crate) fn range(text: &str) -> Result<Cidr, Fault> {
     const KEY: &str = "network.allow.addresses";
@@ -126,6 +129,13 @@ pub(crate) fn check_allow(
     addresses: &[Cidr],
     layer: Layer,
 ) -> Result<(), Fault> {
+    if destination.ports == Ports::one(NAME_SERVICE) {
+        return Err(nothing(
+            text,
+            "port 53 is answered by the gateway itself, whatever is dialled, so nothing ever gets there",
+            "remove it; names are looked up outside for every allowed host",
+        ));
+    }
     match &destination.target {
         Target::Name(pattern) => check_name(text, pattern, addresses)?,
         Target::Address(cidr) => {

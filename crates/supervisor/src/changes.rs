@@ -1,17 +1,19 @@
 //! The changes of a review workspace: shown, applied, thrown away, and recorded.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ringfence_ledger::{Redactor, Stamp};
+use ringfence_ledger::{Redactor, Stamp, Writer};
 use ringfence_model::boundary::WorkspaceMode;
 use ringfence_model::event::Event;
-use ringfence_workspace::{ApplyOptions, Change, Layer, Report, Selection, Style, WorkspaceError};
+use ringfence_workspace::{
+    ApplyOptions, Change, Layer, LeftOut, Report, Selection, Style, WorkspaceError,
+};
 
 use crate::clock;
 use crate::heal::subject;
-use crate::rundir::{RunDir, RunDirError, RunInfo};
+use crate::rundir::{Held, RunDir, RunDirError, RunInfo};
 
 /// Most paths that one record lists.
 const RECORD_PATHS: usize = 1_000;
@@ -33,9 +35,24 @@ pub enum ChangesError {
         "run {0} is still running; wait for its end or end it with `ringfence kill {0}`, then {1} its changes"
     )]
     Running(String, &'static str),
+    /// Another command works on it.
+    #[error("another command works on the changes of run {0}; wait for its end, then {1} them")]
+    Busy(String, &'static str),
     /// It cannot be recorded, so it is not done.
     #[error("it cannot be recorded, so it is not done: {0}")]
     Record(String),
+    /// It was done, and the ledger does not say what came of it.
+    #[error(
+        "{applied} changes are in the project now and {left} are not, but the ledger does not say so: {why}; the layer is kept, `ringfence diff` shows what is in it"
+    )]
+    Outcome {
+        /// Changes that landed.
+        applied: usize,
+        /// Changes that did not.
+        left: usize,
+        /// Why it is not recorded.
+        why: String,
+    },
 }
 
 fn mode_word(mode: WorkspaceMode) -> &'static str {
@@ -58,6 +75,14 @@ fn layer(run: &RunDir, info: &RunInfo) -> Result<Option<Layer>, ChangesError> {
     let seconds = Duration::from_secs(u64::try_from(info.started).unwrap_or(0));
     let started: SystemTime = UNIX_EPOCH + seconds + Duration::from_nanos(info.started_ns.into());
     Ok(Some(Layer::open(&upper, &info.workspace, started)?))
+}
+
+/// The run for one command alone, while no supervisor lives.
+fn hold(run: &RunDir, info: &RunInfo, verb: &'static str) -> Result<Held, ChangesError> {
+    run.try_lock().ok_or_else(|| {
+        let id = info.id.to_string();
+        if run.is_running() { ChangesError::Running(id, verb) } else { ChangesError::Busy(id, verb) }
+    })
 }
 
 /// The changes of a run.
@@ -105,9 +130,7 @@ pub fn show(run: &RunDir, view: View, out: &mut dyn Write) -> Result<usize, Chan
 /// [`ChangesError`].
 pub fn apply(run: &RunDir, paths: &[String]) -> Result<Report, ChangesError> {
     let info = run.info()?;
-    let Some(_lock) = run.try_lock() else {
-        return Err(ChangesError::Running(info.id.to_string(), "apply"));
-    };
+    let _held = hold(run, &info, "apply")?;
     let Some(layer) = layer(run, &info)? else { return Ok(Report::default()) };
     let named: Vec<Vec<u8>> = paths
         .iter()
@@ -115,10 +138,16 @@ pub fn apply(run: &RunDir, paths: &[String]) -> Result<Report, ChangesError> {
         .collect();
     let everything = named.is_empty() || named.iter().any(|path| path.is_empty() || path == b".");
     let selection = if everything { Selection::All } else { Selection::Paths(named.clone()) };
-    let planned = layer.changes()?;
-    record(run, &info, "apply", &planned)?;
     let options = ApplyOptions { selection, host_executed: named, mounted: false };
-    let report = layer.apply(&options)?;
+    let mut journal = Journal::open(run, &info).map_err(ChangesError::Record)?;
+    let report = layer.apply_observed(&options, &mut |due: &[Change]| {
+        journal.note("apply", due).map_err(ChangesError::Record)
+    })?;
+    journal.note_outcome(&report).map_err(|why| ChangesError::Outcome {
+        applied: report.applied.len(),
+        left: left_out(&report).iter().map(|(_, list)| list.len()).sum(),
+        why,
+    })?;
     drop(layer);
     if report.is_complete() && everything {
         ringfence_workspace::remove_tree(&run.layer())?;
@@ -132,48 +161,223 @@ pub fn apply(run: &RunDir, paths: &[String]) -> Result<Report, ChangesError> {
 /// [`ChangesError`].
 pub fn discard(run: &RunDir) -> Result<usize, ChangesError> {
     let info = run.info()?;
-    let Some(_lock) = run.try_lock() else {
-        return Err(ChangesError::Running(info.id.to_string(), "discard"));
-    };
+    let _held = hold(run, &info, "discard")?;
     let Some(layer) = layer(run, &info)? else { return Ok(0) };
     let planned = layer.changes()?;
     drop(layer);
-    record(run, &info, "discard", &planned)?;
+    let mut journal = Journal::open(run, &info).map_err(ChangesError::Record)?;
+    journal.note("discard", &planned).map_err(ChangesError::Record)?;
     ringfence_workspace::remove_tree(&run.layer())?;
     Ok(planned.len())
 }
 
-/// The intention goes into the run's ledger before anything happens.
-fn record(
-    run: &RunDir,
-    info: &RunInfo,
-    verb: &str,
-    changes: &[Change],
-) -> Result<(), ChangesError> {
-    let failed = |why: String| ChangesError::Record(why);
-    let path = run.ledger();
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .append(true)
-        .open(&path)
-        .map_err(|error| failed(format!("{}: {error}", path.display())))?;
+/// What was selected and is not in the project, by the verb of its record.
+fn left_out(report: &Report) -> [(&'static str, &[LeftOut]); 4] {
+    [
+        ("held-back", &report.held_back),
+        ("conflict", &report.conflicts),
+        ("refused", &report.refused),
+        ("failed", &report.failed),
+    ]
+}
+
+/// The run's ledger, gone on with after its end: the intention goes in before anything happens, and
+/// what came of it after.
+struct Journal {
+    writer: Writer<File>,
+}
+
+impl Journal {
+    fn open(run: &RunDir, info: &RunInfo) -> Result<Self, String> {
+        let path = run.ledger();
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .append(true)
+            .open(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut aside = Vec::new();
+        let (writer, _) = ringfence_ledger::recover::resume(
+            file,
+            &path.display().to_string(),
+            &mut aside,
+            subject(info),
+            Redactor::new(std::iter::empty::<String>()),
+            stamp(),
+        )
+        .map_err(|error| error.to_string())?;
+        Ok(Self { writer })
+    }
+
+    fn note(&mut self, verb: &str, changes: &[Change]) -> Result<(), String> {
+        let event = Event::Workspace {
+            verb: verb.to_owned(),
+            paths: changes.iter().take(RECORD_PATHS).map(Change::shown).collect(),
+            count: changes.len() as u64,
+            digest: ringfence_workspace::change::digest(changes),
+        };
+        self.writer.append(&event, stamp()).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// What landed, always; what did not, one record for each reason that there was.
+    fn note_outcome(&mut self, report: &Report) -> Result<(), String> {
+        self.note("applied", &report.applied)?;
+        for (verb, list) in left_out(report) {
+            if !list.is_empty() {
+                let changes: Vec<Change> = list.iter().map(|left| left.change.clone()).collect();
+                self.note(verb, &changes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stamp() -> Stamp {
     let now = clock::now();
-    let stamp = Stamp { unix_s: now.unix_s, unix_ns: now.unix_ns, boot_ns: now.boot_ns };
-    let mut aside = Vec::new();
-    let (mut writer, _) = ringfence_ledger::recover::resume(
-        file,
-        &path.display().to_string(),
-        &mut aside,
-        subject(info),
-        Redactor::new(std::iter::empty::<String>()),
-        stamp,
-    )
-    .map_err(|error| failed(error.to_string()))?;
-    let event = Event::Workspace {
-        verb: verb.to_owned(),
-        paths: changes.iter().take(RECORD_PATHS).map(Change::shown).collect(),
-        count: changes.len() as u64,
-        digest: ringfence_workspace::change::digest(changes),
-    };
-    writer.append(&event, stamp).map(drop).map_err(|error| failed(error.to_string()))
+    Stamp { unix_s: now.unix_s, unix_ns: now.unix_ns, boot_ns: now.boot_ns }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ringfence_model::id::RunId;
+
+    use super::*;
+    use crate::paths::Paths;
+    use crate::recorder::Recorder;
+
+    struct Fixture {
+        base: tempfile::TempDir,
+        run: RunDir,
+    }
+
+    /// A review run that is over; its agent wrote these files.
+    fn fixture(files: &[&str]) -> Fixture {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        fs::create_dir(at("project")).unwrap();
+        let paths = Paths { home: at("home"), state: at("state"), config: at("config") };
+        let run = RunDir::new(&paths, RunId::new(1, 1));
+        drop(run.create().unwrap());
+        RunDir::make_layer(&run.layer()).unwrap();
+        for file in files {
+            write(&run.layer().join("upper").join(file), "by the agent\n");
+        }
+        let start = clock::now();
+        let info = RunInfo {
+            id: run.id().clone(),
+            name: None,
+            agent: "sh".to_owned(),
+            argv: vec!["sh".to_owned()],
+            workspace: at("project"),
+            mode: WorkspaceMode::Review,
+            started: start.unix_s,
+            started_ns: start.unix_ns,
+            policy: "p".to_owned(),
+            supervisor: 1,
+            supervisor_start: None,
+            person: "p".to_owned(),
+        };
+        run.write_json("run.json", &info).unwrap();
+        let mut recorder = Recorder::create(&run, subject(&info), start).unwrap();
+        recorder.record(&Event::Sensor { what: "a run".to_owned() }).unwrap();
+        Fixture { base, run }
+    }
+
+    fn write(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    impl Fixture {
+        fn project(&self, file: &str) -> std::path::PathBuf {
+            self.base.path().join("project").join(file)
+        }
+
+        /// Verb, paths and count of each workspace record.
+        fn recorded(&self) -> Vec<(String, Vec<String>, u64)> {
+            crate::view::verify(&self.run).unwrap();
+            let records = crate::view::records(&self.run).unwrap();
+            let events = records.into_iter().filter_map(|record| match record.event {
+                Event::Workspace { verb, paths, count, .. } => Some((verb, paths, count)),
+                _ => None,
+            });
+            events.collect()
+        }
+    }
+
+    fn row(verb: &str, paths: &[&str]) -> (String, Vec<String>, u64) {
+        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        (verb.to_owned(), paths.clone(), paths.len() as u64)
+    }
+
+    /// AL1: the intention is exactly what was selected, the outcome what came of it.
+    #[test]
+    fn al1_apply_records_the_selection_and_then_the_outcome() {
+        let f = fixture(&["a", "b", "c"]);
+        let report = apply(&f.run, &["a".to_owned(), "./c".to_owned()]).unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        assert!(f.project("a").exists() && !f.project("b").exists());
+        assert_eq!(f.recorded(), [row("apply", &["a", "c"]), row("applied", &["a", "c"])]);
+    }
+
+    /// AL1, F18: what the host would run, and what the project changed meanwhile, is recorded as left.
+    #[test]
+    fn al1_f18_what_is_left_out_is_recorded_as_left_out() {
+        let f = fixture(&["a", ".envrc", "mine"]);
+        // Made after the run began, on the coarse clock that files are stamped by: a conflict.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        write(&f.project("mine"), "by the person\n");
+        let report = apply(&f.run, &[]).unwrap();
+        assert!(!report.is_complete());
+        assert_eq!(
+            f.recorded(),
+            [
+                row("apply", &["a"]),
+                row("applied", &["a"]),
+                row("held-back", &[".envrc"]),
+                row("conflict", &["mine"]),
+            ]
+        );
+        assert_eq!(fs::read_to_string(f.project("mine")).unwrap(), "by the person\n");
+        assert!(!f.project(".envrc").exists());
+    }
+
+    /// AL1: a change that fails is in the intention and not in what landed.
+    #[test]
+    fn al1_what_cannot_be_done_is_not_recorded_as_applied() {
+        let f = fixture(&["a", "b"]);
+        let mut planned = changes(&f.run).unwrap();
+        let change = planned.pop().unwrap();
+        let failed = vec![LeftOut { change, why: "no space".to_owned() }];
+        let report = Report { applied: planned, failed, ..Report::default() };
+        let mut journal = Journal::open(&f.run, &f.run.info().unwrap()).unwrap();
+        journal.note_outcome(&report).unwrap();
+        assert_eq!(f.recorded(), [row("applied", &["a"]), row("failed", &["b"])]);
+    }
+
+    /// AL1: without its record, nothing is applied or thrown away.
+    #[test]
+    fn al1_without_a_ledger_nothing_is_done() {
+        let f = fixture(&["a"]);
+        fs::remove_file(f.run.ledger()).unwrap();
+        assert!(matches!(apply(&f.run, &[]), Err(ChangesError::Record(_))));
+        assert!(matches!(discard(&f.run), Err(ChangesError::Record(_))));
+        assert!(!f.project("a").exists());
+        assert!(f.run.layer().join("upper/a").exists());
+    }
+
+    #[test]
+    fn a_run_that_another_command_works_on_is_not_said_to_run() {
+        let f = fixture(&["a"]);
+        let held = f.run.try_lock().unwrap();
+        assert!(matches!(apply(&f.run, &[]), Err(ChangesError::Busy(..))));
+        drop(held);
+        let lock = fs::File::open(f.run.file("lock")).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        assert!(matches!(discard(&f.run), Err(ChangesError::Running(..))));
+        drop(lock);
+        assert_eq!(discard(&f.run).unwrap(), 1);
+        assert_eq!(f.recorded(), [row("discard", &["a"])]);
+    }
 }

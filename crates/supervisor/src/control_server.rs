@@ -129,7 +129,7 @@ impl Connection {
 fn understand(connection: Connection, line: &[u8]) -> Option<Question> {
     let Connection { stream, uid, .. } = connection;
     let refused = |stream: UnixStream, why: String| {
-        Question { verb: Verb::Status, uid, stream }.answer(&Answer::Refused { why });
+        Question { verb: Verb::Status {}, uid, stream }.answer(&Answer::Refused { why });
         None
     };
     match serde_json::from_slice::<Ask>(line) {

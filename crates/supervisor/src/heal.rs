@@ -5,16 +5,17 @@
 //! unnamed sandbox, and a ledger without an end.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfence_ledger::{Redactor, Stamp};
+use ringfence_ledger::{Reader, Redactor, Stamp};
 use ringfence_model::event::{End, Event, Subject};
 
 use crate::clock;
 use crate::paths::Paths;
 use crate::plan::remove_placeholders;
+use crate::recorder::Totals;
 use crate::rundir::{self, Cleanup, RunDir, RunInfo};
 
 /// Cleans up after every run whose supervisor is gone.
@@ -110,11 +111,30 @@ fn discard_empty_layer(run: &RunDir) {
     }
 }
 
+/// What the whole records of a ledger add up to, and the milliseconds from the first to the last of
+/// them: what was not recorded before the crash is not known. A bad record ends the count; the
+/// ledger is not gone on with then.
+fn sums(run: &RunDir) -> (Totals, u64) {
+    let mut totals = Totals::default();
+    let (mut first, mut last) = (None, 0);
+    let Ok(file) = File::open(run.ledger()) else { return (totals, 0) };
+    let mut reader = Reader::new(BufReader::new(file));
+    while let Ok(Some((record, _))) = reader.next_line() {
+        totals.add(&record.event);
+        if let Ok(boot_ns) = record.boot_ns.parse::<u64>() {
+            first.get_or_insert(boot_ns);
+            last = boot_ns;
+        }
+    }
+    (totals, last.saturating_sub(first.unwrap_or(last)) / 1_000_000)
+}
+
 /// Writes that the run ended without its supervisor, after the last whole record.
 fn close_ledger(run: &RunDir) {
     let path = run.ledger();
     let Ok(file) = fs::OpenOptions::new().read(true).append(true).open(&path) else { return };
     let Ok(info) = run.info() else { return };
+    let (totals, duration_ms) = sums(run);
     let Ok(mut aside) = File::create(run.file("ledger.torn")) else { return };
     let now = clock::now();
     let stamp = Stamp { unix_s: now.unix_s, unix_ns: now.unix_ns, boot_ns: now.boot_ns };
@@ -135,12 +155,12 @@ fn close_ledger(run: &RunDir) {
             let end = End {
                 cause: "supervisor-lost".to_owned(),
                 code: 137,
-                duration_ms: 0,
-                allowed: 0,
-                denied: 0,
-                sent: 0,
-                received: 0,
-                execs: 0,
+                duration_ms,
+                allowed: totals.allowed,
+                denied: totals.denied,
+                sent: totals.sent,
+                received: totals.received,
+                execs: totals.execs,
             };
             let _ = writer.append(&Event::End(Box::new(end)), stamp);
         }

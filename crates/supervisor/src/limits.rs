@@ -14,12 +14,24 @@ pub const COALESCE_NS: u64 = 1_000_000_000;
 pub const COALESCE_KEYS: usize = 1_024;
 /// How long processes inside get to end after SIGTERM to ringfence, in milliseconds.
 pub const TERMINATE_GRACE_MS: u64 = 5_000;
+/// Messages of the gateway that are served before everything else gets its turn.
+pub const LINK_MESSAGES_PER_TURN: usize = 64;
+/// How long the gateway gets to say what its open connections moved when a run ends, in milliseconds.
+pub const LAST_WORDS_MS: u64 = 500;
+/// Hidden names that are masked in one turn.
+pub const MASKS_PER_TURN: usize = 64;
+/// Hidden names that may appear during one run; more end it.
+pub const LATER_MASKS: usize = 4_096;
 /// Control connections at once.
 pub const CONTROL_CONNECTIONS: usize = 32;
 /// Bytes that wait for the terminal or a pipe before the agent's output is no longer read.
 pub const OUTPUT_BUFFER_BYTES: usize = 256 * 1024;
 /// Program starts recorded per second; what is above is counted.
 pub const EXEC_RECORDS_PER_SECOND: u64 = 2_000;
+/// Bytes of one file of policy, or of the trust record.
+pub const POLICY_FILE_BYTES: u64 = 1024 * 1024;
+/// Groups of equal denials that are told apart beyond those listed at the end of a run.
+pub const MORE_DENIAL_GROUPS: usize = 10_000;
 /// Denials listed at the end of a run.
 pub const EXIT_DENIALS: usize = 10;
 /// Processes of the demo's fork bomb.

@@ -1,7 +1,7 @@
 //! Reading the layers of policy: each file once, hashed, and never looked at again during the run.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use ringfence_policy::{
@@ -10,6 +10,7 @@ use ringfence_policy::{
 
 use crate::clock::Moment;
 use crate::host::{self, RealHost};
+use crate::limits::POLICY_FILE_BYTES;
 use crate::paths::{DEFINITION, ORGANISATION_POLICY, Paths};
 use crate::trust::{TrustError, Trusted};
 
@@ -35,6 +36,27 @@ pub enum LoadError {
     Trust(#[from] TrustError),
 }
 
+/// Reads a file that somebody else may have put there: a device, a pipe that nobody writes to or a
+/// file without an end are refused, never waited for.
+///
+/// # Errors
+/// It cannot be opened or read, is no regular file, or is larger than [`POLICY_FILE_BYTES`].
+pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::from(file).take(POLICY_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > POLICY_FILE_BYTES {
+        let why = format!("it is larger than {} KiB", POLICY_FILE_BYTES / 1024);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(bytes)
+}
+
 /// One file of policy.
 #[derive(Clone, Debug)]
 pub struct Text {
@@ -53,7 +75,7 @@ impl Text {
         let failed = |source| LoadError::Read { path: path.to_owned(), source };
         match fs::canonicalize(path) {
             Ok(canonical) => {
-                let bytes = fs::read(&canonical).map_err(failed)?;
+                let bytes = read_bounded(&canonical).map_err(failed)?;
                 Ok(Some(Self { path: canonical, bytes }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -137,5 +159,48 @@ impl Layers {
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         [&self.user, &self.project].into_iter().flatten().map(|text| text.path.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn refusal(path: &Path) -> String {
+        let error = Text::read(path).unwrap_err().to_string();
+        let canonical = fs::canonicalize(path).unwrap();
+        let named = [path, &canonical].iter().any(|p| error.contains(&p.display().to_string()));
+        assert!(named, "the file is not named: {error}");
+        error
+    }
+
+    /// S29: a definition that the agent left in a directory below must not hold up the next command.
+    #[test]
+    fn s29_what_is_no_definition_is_refused_and_not_waited_for() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::RUSR).unwrap();
+        assert!(refusal(&at("fifo")).ends_with("it is not a regular file"));
+        symlink("/dev/zero", at("zero")).unwrap();
+        assert!(refusal(&at("zero")).ends_with("it is not a regular file"));
+        fs::create_dir(at("directory")).unwrap();
+        assert!(refusal(&at("directory")).ends_with("it is not a regular file"));
+    }
+
+    #[test]
+    fn s29_a_definition_is_read_up_to_its_limit_and_no_further() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("ringfence.toml");
+        assert!(Text::read(&path).unwrap().is_none());
+        let most = usize::try_from(POLICY_FILE_BYTES).unwrap();
+        fs::write(&path, vec![b'#'; most]).unwrap();
+        assert_eq!(Text::read(&path).unwrap().unwrap().bytes.len(), most);
+        fs::write(&path, vec![b'#'; most + 1]).unwrap();
+        assert!(refusal(&path).ends_with("it is larger than 1024 KiB"));
+        // A file that takes no space and has a size beyond all memory.
+        fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(refusal(&path).ends_with("it is larger than 1024 KiB"));
     }
 }

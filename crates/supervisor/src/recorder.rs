@@ -4,8 +4,9 @@
 //! Where a record cannot be written, the action it stands for must not happen: the errors here are
 //! passed on, never swallowed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 
 use ringfence_ledger::{AppendError, Coalescer, Redactor, Stamp, Writer};
 use ringfence_model::decision::{Decision, Verdict};
@@ -13,7 +14,9 @@ use ringfence_model::event::{Event, Subject};
 use ringfence_model::request::Request;
 
 use crate::clock::{self, Moment};
-use crate::limits::{COALESCE_KEYS, COALESCE_NS, EXEC_RECORDS_PER_SECOND, EXIT_DENIALS};
+use crate::limits::{
+    COALESCE_KEYS, COALESCE_NS, EXEC_RECORDS_PER_SECOND, EXIT_DENIALS, MORE_DENIAL_GROUPS,
+};
 use crate::rundir::{RunDir, RunDirError};
 
 /// What a run adds up to.
@@ -29,6 +32,33 @@ pub struct Totals {
     pub received: u64,
     /// Programs started, as seen.
     pub execs: u64,
+}
+
+/// What stands behind the number of program starts that were not listed.
+const DROPPED_EXECS: &str = " program starts above";
+
+impl Totals {
+    /// Adds what one record of a ledger says.
+    pub fn add(&mut self, event: &Event) {
+        match event {
+            Event::Decision { decision, count, .. } if decision.verdict == Verdict::Allow => {
+                self.allowed = self.allowed.saturating_add(*count);
+            }
+            Event::Decision { count, .. } => self.denied = self.denied.saturating_add(*count),
+            Event::Outcome { sent, received, .. } => {
+                self.sent = self.sent.saturating_add(*sent);
+                self.received = self.received.saturating_add(*received);
+            }
+            Event::Exec { .. } => self.execs = self.execs.saturating_add(1),
+            Event::Sensor { what } => {
+                let dropped = what.split_once(DROPPED_EXECS).map(|(number, _)| number.parse::<u64>());
+                if let Some(Ok(dropped)) = dropped {
+                    self.execs = self.execs.saturating_add(dropped);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// One group of equal denials.
@@ -53,7 +83,9 @@ pub struct Recorder {
     totals: Totals,
     groups: Vec<DenialGroup>,
     group_index: HashMap<String, usize>,
-    more_groups: u64,
+    /// The groups that are not listed: a number for each, drawn from its key.
+    more_groups: HashSet<u64>,
+    hasher: RandomState,
     exec_second: u64,
     exec_in_second: u64,
     exec_dropped: u64,
@@ -101,11 +133,19 @@ impl Recorder {
             totals: Totals::default(),
             groups: Vec::new(),
             group_index: HashMap::new(),
-            more_groups: 0,
+            more_groups: HashSet::new(),
+            hasher: RandomState::new(),
             exec_second: 0,
             exec_in_second: 0,
             exec_dropped: 0,
         })
+    }
+
+    /// Values that must not stand in any record.
+    pub fn know_secrets(&mut self, values: Vec<String>) {
+        for value in values {
+            self.writer.add_secret(&value);
+        }
     }
 
     /// When the run began.
@@ -120,10 +160,11 @@ impl Recorder {
         self.totals
     }
 
-    /// Groups of denials in the order of their first, and how many groups more there were.
+    /// Groups of denials in the order of their first, and how many groups more there were: at least,
+    /// since no more than [`MORE_DENIAL_GROUPS`] are told apart.
     #[must_use]
     pub fn denial_groups(&self) -> (&[DenialGroup], u64) {
-        (&self.groups, self.more_groups)
+        (&self.groups, self.more_groups.len() as u64)
     }
 
     /// Writes one event.
@@ -197,8 +238,8 @@ impl Recorder {
                 decision: decision.clone(),
                 count: 1,
             });
-        } else {
-            self.more_groups += 1;
+        } else if self.more_groups.len() < MORE_DENIAL_GROUPS {
+            self.more_groups.insert(self.hasher.hash_one(&key));
         }
     }
 
@@ -244,9 +285,7 @@ impl Recorder {
     fn flush_execs(&mut self) -> Result<(), AppendError> {
         let dropped = std::mem::take(&mut self.exec_dropped);
         if dropped > 0 {
-            let what = format!(
-                "{dropped} program starts above {EXEC_RECORDS_PER_SECOND} a second were counted, not listed"
-            );
+            let what = format!("{dropped}{DROPPED_EXECS} {EXEC_RECORDS_PER_SECOND} a second were counted, not listed");
             self.record(&Event::Sensor { what })?;
         }
         Ok(())

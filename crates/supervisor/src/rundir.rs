@@ -5,6 +5,7 @@
 //! runs/ID/policy.json    the compiled policy        runs/ID/boundary.json   the plan
 //! runs/ID/ledger.jsonl   the record                 runs/ID/control.sock    while it lives
 //! runs/ID/lock           held by the supervisor     runs/ID/cleanup.json    what a crash may leave
+//! runs/ID/changes.lock   held by whoever works on a run that is over
 //! runs/ID/layer/{upper,work}   the workspace's changes
 //! runs/ID/home           the private home of an unnamed sandbox
 //! runs/ID/caches/N/{upper,work}
@@ -47,6 +48,9 @@ pub struct RunInfo {
     pub policy: String,
     /// Process id of the supervisor.
     pub supervisor: u32,
+    /// When that process began, see [`start_ticks`]: a number alone may be another's by now.
+    #[serde(default)]
+    pub supervisor_start: Option<u64>,
     /// Who started it.
     pub person: String,
 }
@@ -58,6 +62,26 @@ pub struct Cleanup {
     pub placeholders: Vec<PathBuf>,
     /// Control group directories.
     pub cgroups: Vec<PathBuf>,
+}
+
+/// A run that is over, held by one command; let go when dropped.
+#[derive(Debug)]
+pub struct Held {
+    _own: OwnedFd,
+    _supervisor: OwnedFd,
+}
+
+/// When a process began, in clock ticks since boot (proc_pid_stat(5), field 22); `None` if there is
+/// no such process.
+#[must_use]
+pub fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name of the process's own choosing, in parentheses: it may hold both
+    // parentheses and spaces, and need not be UTF-8. What follows its end is numbers.
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let numbers = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
+    // The first word here is field 3.
+    numbers.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
 /// One run's directory.
@@ -167,7 +191,7 @@ impl RunDir {
         if let Some(parent) = self.live.parent() {
             make(parent)?;
         }
-        let lock = self.lock_file()?;
+        let lock = self.lock_file("lock")?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| at(&self.path)(error.into()))?;
         fs::OpenOptions::new()
@@ -191,8 +215,8 @@ impl RunDir {
         Ok(())
     }
 
-    fn lock_file(&self) -> Result<OwnedFd, RunDirError> {
-        let path = self.file("lock");
+    fn lock_file(&self, name: &str) -> Result<OwnedFd, RunDirError> {
+        let path = self.file(name);
         let file = fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -203,7 +227,7 @@ impl RunDir {
         Ok(file.into())
     }
 
-    /// Whether a supervisor holds the run.
+    /// Whether a supervisor holds the run: nobody else ever takes this lock for itself alone.
     #[must_use]
     pub fn is_running(&self) -> bool {
         let Ok(lock) = fs::File::open(self.file("lock")) else { return false };
@@ -211,13 +235,15 @@ impl RunDir {
         rustix::fs::flock(lock.as_fd(), shared).is_err()
     }
 
-    /// Takes the lock of a run whose supervisor is gone; `None` while it lives.
+    /// Takes a run whose supervisor is gone; `None` while it lives, or while another command works
+    /// on the run. It does not make the run look as if it ran: the supervisor's lock is only shared.
     #[must_use]
-    pub fn try_lock(&self) -> Option<OwnedFd> {
-        let lock = self.lock_file().ok()?;
-        let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
-        rustix::fs::flock(lock.as_fd(), exclusive).ok()?;
-        Some(lock)
+    pub fn try_lock(&self) -> Option<Held> {
+        let own = self.lock_file("changes.lock").ok()?;
+        rustix::fs::flock(&own, rustix::fs::FlockOperation::NonBlockingLockExclusive).ok()?;
+        let supervisor = self.lock_file("lock").ok()?;
+        rustix::fs::flock(&supervisor, rustix::fs::FlockOperation::NonBlockingLockShared).ok()?;
+        Some(Held { _own: own, _supervisor: supervisor })
     }
 
     /// The run needs no clean-up any more.
@@ -319,5 +345,49 @@ pub fn find(paths: &Paths, word: Option<&str>, workspace: &Path) -> Result<RunDi
         (Some(run), None) => Ok(run.clone()),
         (Some(_), Some(_)) => Err(FindError::Ambiguous(word.to_owned())),
         (None, _) => Err(FindError::Unknown(word.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> (tempfile::TempDir, RunDir) {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        let paths = Paths { home: at("home"), state: at("state"), config: at("config") };
+        let run = RunDir::new(&paths, RunId::new(1, 1));
+        (base, run)
+    }
+
+    /// FH2: only a supervisor's lock means that a run is running.
+    #[test]
+    fn fh2_a_command_that_works_on_a_run_is_not_its_supervisor() {
+        let (_base, run) = run();
+        let supervisor = run.create().unwrap();
+        assert!(run.is_running());
+        assert!(run.try_lock().is_none(), "taken away from a living supervisor");
+        drop(supervisor);
+        assert!(!run.is_running());
+        let held = run.try_lock().unwrap();
+        assert!(!run.is_running(), "an apply looks like a run");
+        assert!(run.try_lock().is_none(), "two commands at once on one run");
+        drop(held);
+        assert!(run.try_lock().is_some());
+    }
+
+    #[test]
+    fn fh2_a_process_is_known_by_its_start() {
+        let own = start_ticks(std::process::id()).unwrap();
+        assert_eq!(start_ticks(std::process::id()), Some(own));
+        // A name that tries to look like the end of the field.
+        let before = fs::read("/proc/thread-self/comm").unwrap();
+        fs::write("/proc/thread-self/comm", "a) S 1 2 (b").unwrap();
+        let tid: u32 = fs::read_link("/proc/thread-self").unwrap().file_name().unwrap()
+            .to_str().unwrap().parse().unwrap();
+        let named = start_ticks(tid);
+        fs::write("/proc/thread-self/comm", before).unwrap();
+        assert!(named.is_some_and(|ticks| ticks >= own), "{named:?}, {own}");
+        assert_eq!(start_ticks(u32::MAX), None);
     }
 }

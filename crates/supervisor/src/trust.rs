@@ -50,7 +50,7 @@ impl Trusted {
     /// [`TrustError`].
     pub fn load(paths: &Paths) -> Result<Self, TrustError> {
         let path = paths.trusted();
-        match fs::read(&path) {
+        match crate::load::read_bounded(&path) {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|source| TrustError::Parse { path, source })
             }
@@ -101,5 +101,19 @@ mod tests {
         assert!(again.accepts(Path::new("/p/ringfence.toml"), "aa"));
         assert!(!again.accepts(Path::new("/p/ringfence.toml"), "bb"));
         assert!(!again.accepts(Path::new("/q/ringfence.toml"), "aa"));
+    }
+
+    #[test]
+    fn s29_a_trust_record_that_is_no_file_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("config");
+        let paths = Paths { home: home.path().into(), state: home.path().join("state"), config };
+        make_private(&paths.config).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", paths.trusted()).unwrap();
+        let error = Trusted::load(&paths).unwrap_err();
+        assert!(matches!(error, TrustError::File { .. }), "{error}");
+        let words = error.to_string();
+        assert!(words.contains(&paths.trusted().display().to_string()), "{words}");
+        assert!(words.ends_with("it is not a regular file"), "{words}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,8 +50,8 @@ pub enum ViewError {
     #[error("run {0} is not running")]
     NotRunning(String),
     /// It did not end in time.
-    #[error("run {0} did not end within {1} s; its supervisor is process {2}: kill -9 {2}")]
-    DidNotEnd(String, u64, u32),
+    #[error("run {0} did not end within {1} s; {2}")]
+    DidNotEnd(String, u64, String),
     /// Nothing to explain.
     #[error("{0}")]
     Nothing(String),
@@ -206,7 +207,7 @@ pub fn inspect(run: &RunDir) -> Result<Inspection, ViewError> {
         }
     }
     if run.is_running()
-        && let Answer::Status(status) = ringfence_control::ask(&run.control(), Verb::Status)?
+        && let Answer::Status(status) = ringfence_control::ask(&run.control(), Verb::Status {})?
     {
         inspection.status = Some(*status);
     }
@@ -224,29 +225,51 @@ pub fn kill(paths: &Paths, run: &RunDir) -> Result<(), ViewError> {
     if !run.is_running() {
         return Err(ViewError::NotRunning(run.id().to_string()));
     }
-    let asked = ringfence_control::ask(&run.control(), Verb::Kill);
-    let supervisor = run.info()?.supervisor;
+    let asked = ringfence_control::ask(&run.control(), Verb::Kill {});
+    let info = run.info()?;
     if let Ok(Answer::Refused { why }) = asked {
         return Err(ViewError::Refused(why));
     }
     if asked.is_err() && run.is_running() {
         // A supervisor that does not answer is ended itself: its sandbox dies with it.
-        let pid = i32::try_from(supervisor).ok().filter(|pid| *pid > 0);
-        let pid = pid.and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        if let Some(process) = supervisor(&info) {
+            let _ = rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL);
         }
     }
     let begun = clock::now();
     while run.is_running() {
         if clock::now().elapsed_ms(&begun) > KILL_PATIENCE.as_millis() as u64 {
             let seconds = KILL_PATIENCE.as_secs();
-            return Err(ViewError::DidNotEnd(run.id().to_string(), seconds, supervisor));
+            return Err(ViewError::DidNotEnd(run.id().to_string(), seconds, holder(run, &info)));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     heal::heal(paths);
     Ok(())
+}
+
+/// The process that `run.json` names, if it still is that process. A number is given to another one
+/// as soon as the first is gone, so it is held by a descriptor before it is looked at.
+fn supervisor(info: &RunInfo) -> Option<OwnedFd> {
+    let start = info.supervisor_start?;
+    let pid = i32::try_from(info.supervisor).ok().filter(|pid| *pid > 0);
+    let pid = pid.and_then(rustix::process::Pid::from_raw)?;
+    let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
+    (rundir::start_ticks(info.supervisor) == Some(start)).then_some(process)
+}
+
+/// In words, who keeps a run from being over and what to do.
+fn holder(run: &RunDir, info: &RunInfo) -> String {
+    let pid = info.supervisor;
+    if supervisor(info).is_some() {
+        format!("its supervisor is process {pid}: kill -9 {pid}")
+    } else {
+        let lock = run.file("lock");
+        format!(
+            "process {pid} is not its supervisor (any more), so nothing was killed; see who holds the run with: fuser {}",
+            lock.display()
+        )
+    }
 }
 
 /// A decision and its explanation.
@@ -358,4 +381,117 @@ fn parse_question(what: &str) -> Result<Request, ViewError> {
     };
     let action = if endpoint.name.is_some() { Action::Resolve } else { Action::Connect };
     Ok(Request { action, resource: Resource::Endpoint(endpoint), context: Context::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use ringfence_model::boundary::WorkspaceMode;
+    use ringfence_model::id::RunId;
+
+    use super::*;
+
+    /// Killed and waited for however the test ends.
+    struct Bystander(Child);
+
+    impl Drop for Bystander {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn bystander() -> Bystander {
+        Bystander(Command::new("sleep").arg("600").spawn().unwrap())
+    }
+
+    fn info(pid: u32, start: Option<u64>) -> RunInfo {
+        RunInfo {
+            id: RunId::new(1, 1),
+            name: None,
+            agent: "sh".to_owned(),
+            argv: vec!["sh".to_owned()],
+            workspace: "/p".into(),
+            mode: WorkspaceMode::Review,
+            started: 0,
+            started_ns: 0,
+            policy: String::new(),
+            supervisor: pid,
+            supervisor_start: start,
+            person: "p".to_owned(),
+        }
+    }
+
+    #[test]
+    fn fh2_only_the_process_that_began_then_is_the_supervisor() {
+        let other = bystander();
+        let pid = other.0.id();
+        let start = rundir::start_ticks(pid).unwrap();
+        assert!(supervisor(&info(pid, Some(start))).is_some());
+        assert!(supervisor(&info(pid, Some(start - 1))).is_none(), "the number was reused");
+        assert!(supervisor(&info(pid, None)).is_none(), "nothing but a number is known");
+        assert!(supervisor(&info(0, Some(start))).is_none());
+        drop(other);
+        assert!(supervisor(&info(pid, Some(start))).is_none(), "it is gone");
+    }
+
+    fn fixture(supervisor: u32, start: Option<u64>) -> (tempfile::TempDir, Paths, RunDir) {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        let paths = Paths { home: at("home"), state: at("state"), config: at("config") };
+        let run = RunDir::new(&paths, RunId::new(1, 1));
+        drop(run.create().unwrap());
+        run.write_json("run.json", &info(supervisor, start)).unwrap();
+        (base, paths, run)
+    }
+
+    /// What a supervisor does that answers nobody.
+    fn hold(run: &RunDir) -> File {
+        let lock = File::open(run.file("lock")).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        lock
+    }
+
+    /// A run that only `apply` works on is not running: there is nothing to kill.
+    #[test]
+    fn fh2_kill_leaves_an_apply_alone() {
+        let mut other = bystander();
+        let (_base, paths, run) = fixture(other.0.id(), rundir::start_ticks(other.0.id()));
+        let _apply = run.try_lock().unwrap();
+        assert!(matches!(kill(&paths, &run), Err(ViewError::NotRunning(_))));
+        assert!(other.0.try_wait().unwrap().is_none(), "a bystander was killed");
+    }
+
+    #[test]
+    fn fh2_kill_leaves_a_process_alone_that_only_has_the_number() {
+        let mut other = bystander();
+        let pid = other.0.id();
+        let start = rundir::start_ticks(pid).unwrap() + 1;
+        let (_base, paths, run) = fixture(pid, Some(start));
+        let lock = hold(&run);
+        let waiter = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(lock);
+        });
+        kill(&paths, &run).unwrap();
+        waiter.join().unwrap();
+        assert!(other.0.try_wait().unwrap().is_none(), "a bystander was killed");
+        assert!(holder(&run, &info(pid, Some(start))).contains("nothing was killed"));
+    }
+
+    #[test]
+    fn fh2_kill_ends_a_supervisor_that_does_not_answer() {
+        use std::os::unix::process::ExitStatusExt;
+        let mut other = bystander();
+        let (_base, paths, run) = fixture(other.0.id(), rundir::start_ticks(other.0.id()));
+        let lock = hold(&run);
+        let waiter = std::thread::spawn(move || {
+            let status = other.0.wait().unwrap();
+            drop(lock);
+            status
+        });
+        kill(&paths, &run).unwrap();
+        assert_eq!(waiter.join().unwrap().signal(), Some(9));
+    }
 }

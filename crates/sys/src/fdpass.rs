@@ -29,6 +29,27 @@ pub fn send(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
+    send_with(socket, bytes, descriptors, SendFlags::NOSIGNAL)
+}
+
+/// As [`send`], but fails with `EWOULDBLOCK` instead of waiting for a peer that does not read.
+///
+/// # Errors
+/// As [`send`].
+pub fn try_send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    send_with(socket, bytes, descriptors, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+}
+
+fn send_with(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    flags: SendFlags,
+) -> io::Result<()> {
     if descriptors.len() > PASSED_DESCRIPTORS {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
@@ -39,8 +60,7 @@ pub fn send(
         ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
     }
     loop {
-        let result = sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL);
-        match result {
+        match sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags) {
             Ok(_) => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

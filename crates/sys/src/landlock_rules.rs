@@ -54,6 +54,15 @@ pub fn kernel_abi() -> u32 {
     u32::try_from(version).unwrap_or(0)
 }
 
+/// The newest ABI whose rules are laid here.
+pub const NEWEST_ABI: u32 = 6;
+
+/// The ABI that is used on a kernel that offers `has`: never more than is laid here.
+#[must_use]
+pub fn used_abi(has: u32) -> u32 {
+    has.min(NEWEST_ABI)
+}
+
 fn abi(number: u32) -> ABI {
     match number {
         0 => ABI::Unsupported,
@@ -68,7 +77,7 @@ fn abi(number: u32) -> ABI {
 
 /// Confines this thread (and all it starts) to `rules`; `floor` is the least ABI.
 ///
-/// Returns the ABI used. `no_new_privs` is set on the way.
+/// Returns the ABI used, see [`used_abi`]. `no_new_privs` is set on the way.
 ///
 /// # Errors
 /// [`LandlockError`]; nothing may be started then.
@@ -99,7 +108,7 @@ pub fn confine(rules: Vec<(OwnedFd, Permit)>, floor: u32) -> Result<u32, Landloc
     }
     let status = created.restrict_self()?;
     match status.ruleset {
-        RulesetStatus::FullyEnforced => Ok(has),
+        RulesetStatus::FullyEnforced => Ok(used_abi(has)),
         RulesetStatus::PartiallyEnforced | RulesetStatus::NotEnforced => {
             Err(LandlockError::NotEnforced)
         }
@@ -109,4 +118,20 @@ pub fn confine(rules: Vec<(OwnedFd, Permit)>, floor: u32) -> Result<u32, Landloc
 fn is_directory(place: &OwnedFd) -> bool {
     rustix::fs::fstat(place)
         .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said to be in force is what was laid, not what a newer kernel could do besides.
+    #[test]
+    fn c19_a_newer_kernel_is_not_said_to_enforce_more() {
+        for has in 0..=NEWEST_ABI {
+            assert_eq!(used_abi(has), has);
+        }
+        assert_eq!(used_abi(NEWEST_ABI + 1), NEWEST_ABI);
+        assert_eq!(used_abi(u32::MAX), NEWEST_ABI);
+        assert_eq!(abi(used_abi(u32::MAX)), abi(u32::MAX), "the rules' own level is the same");
+    }
 }

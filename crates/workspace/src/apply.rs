@@ -94,6 +94,19 @@ impl Layer {
     /// # Errors
     /// When the layer cannot be read; then nothing was applied.
     pub fn apply(&self, options: &ApplyOptions) -> Result<Report, WorkspaceError> {
+        self.apply_observed(options, &mut |_| Ok(()))
+    }
+
+    /// As [`Layer::apply`], and tells `observe` exactly which changes will be tried, parents before
+    /// what they hold, before the first of them has any effect.
+    ///
+    /// # Errors
+    /// When the layer cannot be read, or what `observe` answers; then nothing was applied.
+    pub fn apply_observed<E: From<WorkspaceError>>(
+        &self,
+        options: &ApplyOptions,
+        observe: &mut dyn FnMut(&[Change]) -> Result<(), E>,
+    ) -> Result<Report, E> {
         let changes = self.changes()?;
         let mut report = Report::default();
         if let Selection::Paths(paths) = &options.selection {
@@ -106,6 +119,7 @@ impl Layer {
                 self.sort_out(change, options, &mut due, &mut report);
             }
         }
+        observe(&due)?;
         // Deletions go from the last to the first: what a directory holds before itself.
         let (deletions, mut others): (Vec<_>, Vec<_>) = due.into_iter().partition(|c| turn(c) == 1);
         let last: Vec<_> = others.extract_if(.., |change| turn(change) == 2).collect();

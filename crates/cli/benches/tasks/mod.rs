@@ -20,6 +20,8 @@ const PACKAGES: usize = 20;
 const FILES_A_PACKAGE: usize = 30;
 /// Repetitions of a file operation in one turn.
 const FILE_OPERATIONS: usize = 100_000;
+/// The same for what the disk has to note.
+const CREATIONS: usize = 20_000;
 /// Programs that one shell starts in one turn.
 const SPAWNS: usize = 500;
 
@@ -53,7 +55,7 @@ pub const TASKS: &[Task] = &[
     Task { before: || remove("package/node_modules"), ..task("npm-ci", 1, 2, npm_ci) },
     task("open-close", FILE_OPERATIONS, 3, open_close),
     task("stat", FILE_OPERATIONS, 3, stat),
-    task("create-unlink", FILE_OPERATIONS, 2, create_unlink),
+    task("create-unlink", CREATIONS, 3, create_unlink),
     task("spawn", SPAWNS, 3, spawn),
 ];
 
@@ -129,7 +131,7 @@ fn stat() {
 }
 
 fn create_unlink() {
-    for _ in 0..FILE_OPERATIONS {
+    for _ in 0..CREATIONS {
         File::create("files/new").expect("created");
         fs::remove_file("files/new").expect("removed");
     }

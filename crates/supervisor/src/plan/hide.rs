@@ -63,6 +63,9 @@ pub fn find(compiled: &Compiled) -> Result<Hidden, PlanError> {
     Ok(Hidden { masks, watch, unmatched })
 }
 
+/// Events that are looked at in one turn.
+const EVENTS_PER_TURN: usize = 512;
+
 /// Watches the walked directories, so that a hidden name that comes to exist is masked at once.
 pub struct HideWatch {
     notify: OwnedFd,
@@ -70,6 +73,10 @@ pub struct HideWatch {
     roots: Vec<PathBuf>,
     /// Whether every directory could be watched.
     pub complete: bool,
+    /// Whether that it is not complete has been told.
+    pub told: bool,
+    /// Whether events were lost, so that everything must be walked once more.
+    overflowed: bool,
 }
 
 impl HideWatch {
@@ -80,7 +87,14 @@ impl HideWatch {
             inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|error| {
                 PlanError::Examine { path: compiled.workspace.root.clone(), source: error.into() }
             })?;
-        Ok(Self { notify, directories: HashMap::new(), roots, complete: true })
+        Ok(Self {
+            notify,
+            directories: HashMap::new(),
+            roots,
+            complete: true,
+            told: false,
+            overflowed: false,
+        })
     }
 
     /// What to wait for.
@@ -106,15 +120,30 @@ impl HideWatch {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 8192];
         let mut touched = Vec::new();
         let mut reader = inotify::Reader::new(&self.notify, &mut buffer);
-        while let Ok(event) = reader.next() {
+        // Bounded: what is left wakes the next turn.
+        for _ in 0..EVENTS_PER_TURN {
+            let Ok(event) = reader.next() else { break };
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-                touched.extend(self.roots.iter().cloned());
+                self.overflowed = true;
             } else if let (Some(directory), Some(name)) =
                 (self.directories.get(&event.wd()), event.file_name())
             {
                 touched.push(directory.join(OsStr::from_bytes(name.to_bytes())));
             }
         }
+        self.look(touched, compiled)
+    }
+
+    /// After lost events: a walk over everything, at the caller's own pace.
+    pub fn missed(&mut self, compiled: &Compiled) -> Vec<PathBuf> {
+        if !std::mem::take(&mut self.overflowed) {
+            return Vec::new();
+        }
+        let roots = self.roots.clone();
+        self.look(roots, compiled)
+    }
+
+    fn look(&mut self, touched: Vec<PathBuf>, compiled: &Compiled) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for path in touched {
             let Some(root) = self.roots.iter().find(|root| path.starts_with(root)).cloned() else {

@@ -7,14 +7,15 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use ringfence_model::boundary::{Mount, MountKind};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use super::protect::make_placeholder;
-use crate::host;
 
 /// One pinned or held path.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ struct Held {
     pin: bool,
     directory: bool,
     /// What was there when it was last held.
-    identity: Option<(u64, u64)>,
+    identity: Option<Identity>,
 }
 
 /// A path that must be pinned or held again.
@@ -41,6 +42,14 @@ pub struct Lost {
 pub struct HoldWatch {
     notify: OwnedFd,
     held: Vec<Held>,
+}
+
+/// Device, inode and time of birth: a file system may give a freed inode number to the next file.
+type Identity = (u64, u64, Option<SystemTime>);
+
+fn identity(path: &Path) -> Option<Identity> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
 /// Buffers of events that are thrown away in one turn; what is left wakes the next.
@@ -90,7 +99,7 @@ impl HoldWatch {
         self.drain();
         let mut lost: Vec<Lost> = Vec::new();
         for held in &mut self.held {
-            let now = host::identity(&held.path).ok();
+            let now = identity(&held.path);
             // Below a directory that was replaced everything was taken along.
             let below = lost.iter().any(|one| held.path.starts_with(&one.path));
             if now.is_some() && now == held.identity && !below {
@@ -100,7 +109,7 @@ impl HoldWatch {
             if made {
                 make_placeholder(&held.path, held.directory)?;
             }
-            held.identity = host::identity(&held.path).ok();
+            held.identity = identity(&held.path);
             lost.push(Lost { path: held.path.clone(), pin: held.pin, made });
         }
         if !lost.is_empty() {
@@ -128,6 +137,6 @@ fn held(mount: &Mount) -> Option<Held> {
         _ => return None,
     };
     let directory = mount.target.is_dir();
-    let identity = host::identity(&mount.target).ok();
+    let identity = identity(&mount.target);
     Some(Held { path: mount.target.clone(), pin, directory, identity })
 }

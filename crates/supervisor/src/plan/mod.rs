@@ -75,6 +75,8 @@ pub struct Setting<'a> {
     pub private_home: &'a Path,
     /// The workspace's mode.
     pub mode: WorkspaceMode,
+    /// Unix time of the run's start, in seconds.
+    pub start_unix_s: i64,
     /// Definition files in use that lie in the workspace.
     pub definitions: &'a [PathBuf],
     /// Reads one host variable.
@@ -107,7 +109,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     mounts.push(var_tmp(compiled, limits.tmp, exec));
     mounts.push(bind(setting.private_home, setting.home, Access::ReadWrite, exec, true)?);
     mounts.extend(tools.mounts(setting, exec)?);
-    for grant in grants(compiled) {
+    for grant in grants(compiled, setting.start_unix_s) {
         mounts.push(bind(&grant.path, &grant.path, grant.access, true, true)?);
     }
     workspace_mounts(compiled, setting, exec, &mut mounts)?;
@@ -161,28 +163,41 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
 ///
 /// # Errors
 /// As [`assemble`].
-pub fn newly_hidden(before: &Compiled, after: &Compiled) -> Result<Vec<PathBuf>, PlanError> {
+pub fn newly_hidden(
+    before: &Compiled,
+    after: &Compiled,
+) -> Result<(Vec<PathBuf>, Option<HideWatch>), PlanError> {
     if before.denies == after.denies && before.masks == after.masks {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
     let old = hide::find(before)?.masks;
-    let new = hide::find(after)?.masks;
-    Ok(new.into_iter().filter(|mount| !old.contains(mount)).map(|mount| mount.target).collect())
+    let hide::Hidden { masks: new, watch, .. } = hide::find(after)?;
+    let fresh = new.into_iter().filter(|mount| !old.contains(mount)).map(|mount| mount.target);
+    Ok((fresh.collect(), watch))
 }
 
 /// The grants that become mounts, in order: outer ones first, and at the same place the one that
 /// ends first last, so that it is on top when its end comes. What lies in the workspace is seen there.
-pub fn grants(compiled: &Compiled) -> Vec<&FileRule> {
+pub fn grants(compiled: &Compiled, start_unix_s: i64) -> Vec<&FileRule> {
     let root = &compiled.workspace.root;
     let mut grants: Vec<&FileRule> =
         compiled.files.iter().filter(|grant| !grant.path.starts_with(root)).collect();
-    let end = |grant: &FileRule| {
-        let relative = grant.ends.for_ms.unwrap_or(u64::MAX);
-        let absolute = grant.ends.at_unix.unwrap_or(i64::MAX);
-        (relative, absolute)
-    };
+    let end = |grant: &FileRule| end_ms(grant, start_unix_s).unwrap_or(u64::MAX);
     grants.sort_by(|a, b| a.path.cmp(&b.path).then(end(b).cmp(&end(a))));
     grants
+}
+
+/// When a grant ends, in milliseconds after a run's start; whichever end comes first.
+#[must_use]
+pub fn end_ms(grant: &FileRule, start_unix_s: i64) -> Option<u64> {
+    let until = grant
+        .ends
+        .at_unix
+        .map(|at| u64::try_from(at.saturating_sub(start_unix_s).max(0)).unwrap_or(0) * 1000);
+    match (grant.ends.for_ms, until) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 /// `/var/tmp`: a link to `/tmp`, which costs no mount, unless something is shown below it.

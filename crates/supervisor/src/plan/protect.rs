@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 use ringfence_model::boundary::{Access, Mount, MountKind, WorkspaceMode};
 use ringfence_policy::{Compiled, PROTECTED};
+use ringfence_sys::mounts;
+use rustix::fs::{Mode, OFlags};
 
 use super::{PlanError, Setting};
 use crate::rundir::Cleanup;
@@ -72,19 +73,21 @@ impl Placeholders {
     }
 }
 
+/// Made beneath its opened parent, so that a link that was planted on the way leads nowhere.
 fn make(path: &Path, directory: bool, content: &str) -> io::Result<()> {
+    let parent = mounts::open_place(path.parent().unwrap_or(Path::new("/")))?;
+    let name = path.file_name().unwrap_or_default();
     let result = if directory {
-        fs::DirBuilder::new().mode(0o755).create(path)
+        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
     } else {
-        fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .and_then(|mut file| io::Write::write_all(&mut file, content.as_bytes()))
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))
+            .and_then(|file| rustix::io::write(&file, content.as_bytes()).map(drop))
     };
     match result {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -167,12 +170,38 @@ fn protect(
     if compiled.workspace.protected.iter().any(|path| path == ".git/config") {
         found.add(Path::new(COMMON_DIRECTORY), false)?;
     }
+    for named in git_names(root) {
+        if compiled.workspace.protected.iter().any(|path| path == ".git/hooks") {
+            found.add_existing(&named)?;
+        }
+    }
     for definition in setting.definitions {
         if let Ok(relative) = definition.strip_prefix(root) {
             found.add(relative, false)?;
         }
     }
     Ok(found.finish())
+}
+
+/// Paths inside `root` from which its git takes hooks or further settings (`core.hooksPath`,
+/// `include.path`): what the agent writes there the host would run.
+fn git_names(root: &Path) -> Vec<PathBuf> {
+    let git = root.join(".git");
+    let text = fs::read_to_string(git.join("config")).unwrap_or_default();
+    let mut names = Vec::new();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let value = value.trim().trim_matches('"');
+        let base = match key.trim().to_ascii_lowercase().as_str() {
+            "hookspath" => root,
+            "path" => git.as_path(),
+            _ => continue,
+        };
+        // What lies outside the tree cannot be changed through it.
+        let resolved = fs::canonicalize(base.join(value)).ok();
+        names.extend(resolved.and_then(|path| Some(path.strip_prefix(root).ok()?.to_owned())));
+    }
+    names
 }
 
 impl Protection {
@@ -244,6 +273,12 @@ impl<'a> Found<'a> {
             }
         }
         Ok(())
+    }
+
+    /// As [`Found::add`] for something that exists and may be a file or a directory.
+    fn add_existing(&mut self, relative: &Path) -> Result<(), PlanError> {
+        let directory = self.root.join(relative).is_dir();
+        if relative.as_os_str().is_empty() { Ok(()) } else { self.add(relative, directory) }
     }
 
     fn hold_missing(&mut self, path: PathBuf, directory: bool, content: &'static str) {

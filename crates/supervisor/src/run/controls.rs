@@ -1,8 +1,11 @@
 //! What was requested, what this host supports, what is enforced: one list for ledger and `inspect`.
 
+use std::fmt::Write;
+
 use ringfence_jail::cgroup::Group;
 use ringfence_model::boundary::{Boundary, ExecMode, Limits, WorkspaceMode};
 use ringfence_model::enforcement::{Control, Strength};
+use ringfence_sys::landlock_rules;
 
 /// What the start found out.
 pub struct Measured<'a> {
@@ -21,7 +24,7 @@ pub fn list(boundary: &Boundary, measured: &Measured<'_>) -> Vec<Control> {
     let mut controls = vec![
         Control::enforced("namespaces", "user, mount, process id, network, IPC, host name, cgroup"),
         Control::enforced("root", "constructed: what is not in the plan does not exist"),
-        landlock(boundary, measured.landlock),
+        landlock(boundary.floor.landlock, measured.landlock, landlock_rules::kernel_abi()),
         Control::enforced(
             "seccomp",
             "allowlist by system call and by socket family, type and protocol",
@@ -45,7 +48,8 @@ pub fn list(boundary: &Boundary, measured: &Measured<'_>) -> Vec<Control> {
     controls
 }
 
-fn landlock(boundary: &Boundary, abi: u32) -> Control {
+/// `floor` is what the policy requires, `abi` what was used, `kernel` what the kernel offers.
+fn landlock(floor: u32, abi: u32, kernel: u32) -> Control {
     let missing: Vec<&str> = [
         (2, "moves between directories"),
         (3, "truncation"),
@@ -57,14 +61,17 @@ fn landlock(boundary: &Boundary, abi: u32) -> Control {
     .map(|(_, what)| what)
     .collect();
     let mut enforced = format!("ABI {abi}");
+    if kernel != abi {
+        let _ = write!(enforced, " (kernel offers {kernel})");
+    }
     if !missing.is_empty() {
         enforced.push_str(", without rules for ");
         enforced.push_str(&missing.join(", "));
     }
     Control {
         name: "landlock".to_owned(),
-        requested: format!("ABI {} or later", boundary.floor.landlock),
-        supported: format!("ABI {abi}"),
+        requested: format!("ABI {floor} or later"),
+        supported: format!("ABI {kernel}"),
         enforced,
         strength: if missing.is_empty() { Strength::Enforced } else { Strength::Reduced },
     }
@@ -139,4 +146,23 @@ fn limits(limits: &Limits, group: &Group) -> Vec<Control> {
     push("wall", limits.wall_ms.map(|ms| format!("{} s", ms / 1000)), watched("the run is ended"));
     push("idle", limits.idle_ms.map(|ms| format!("{} s", ms / 1000)), watched("the run is ended"));
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c19_the_landlock_row_tells_what_is_used_from_what_the_kernel_offers() {
+        let same = landlock(1, 6, 6);
+        assert_eq!((same.supported.as_str(), same.enforced.as_str()), ("ABI 6", "ABI 6"));
+        assert_eq!(same.strength, Strength::Enforced);
+        let newer = landlock(1, 6, 7);
+        assert_eq!(newer.supported, "ABI 7");
+        assert_eq!(newer.enforced, "ABI 6 (kernel offers 7)");
+        assert_eq!(newer.strength, Strength::Enforced);
+        let older = landlock(1, 4, 4);
+        assert!(older.enforced.contains("without rules for device ioctls"), "{}", older.enforced);
+        assert_eq!(older.strength, Strength::Reduced);
+    }
 }

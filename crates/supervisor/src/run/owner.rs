@@ -10,6 +10,7 @@ mod inside;
 mod people;
 mod time;
 
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +67,8 @@ pub struct Parts<'a> {
     pub hidden: Option<HideWatch>,
     /// Watches held paths.
     pub held: Option<HoldWatch>,
+    /// The organisation's policy as it was compiled.
+    pub organisation: Option<Vec<u8>>,
 }
 
 /// How far the start has come.
@@ -120,6 +123,14 @@ pub struct Owner<'a> {
     error: Option<RunError>,
     last_activity_ms: u64,
     looked_at_ms: u64,
+    /// Allowed connections whose end has not been told yet.
+    open_flows: BTreeSet<u64>,
+    /// Whether any name was looked up.
+    looked_up: bool,
+    /// Hidden names that have appeared and are not masked yet.
+    to_mask: VecDeque<PathBuf>,
+    /// Hidden names that were masked during the run.
+    masked: usize,
     kill_at_ms: Option<u64>,
     gateway_gone: bool,
     /// What the gateway said before it was ready.
@@ -172,7 +183,7 @@ impl<'a> Owner<'a> {
             parts.stores,
         );
         let elapsed = clock::now().elapsed_ms(&parts.recorder.start());
-        let endings = time::endings(&parts.compiled, parts.boundary, clock::now().unix_s);
+        let endings = time::endings(&parts.compiled, parts.boundary, parts.recorder.start().unix_s);
         Ok(Self {
             authority: Authority::new(Arc::clone(&parts.compiled), 1),
             run: parts.run,
@@ -192,7 +203,7 @@ impl<'a> Owner<'a> {
             pumps: parts.pumps,
             traps: Some(parts.traps),
             watch,
-            reload: Reload::watch(),
+            reload: Reload::watch(parts.organisation),
             hidden: parts.hidden,
             held: parts.held,
             endings,
@@ -206,6 +217,10 @@ impl<'a> Owner<'a> {
             error: None,
             last_activity_ms: elapsed,
             looked_at_ms: elapsed,
+            open_flows: BTreeSet::new(),
+            looked_up: false,
+            to_mask: VecDeque::new(),
+            masked: 0,
             kill_at_ms: None,
             gateway_gone: false,
             gateway_fault: None,

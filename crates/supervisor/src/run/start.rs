@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ringfence_jail::cgroup::{Group, Homes};
 use ringfence_jail::{Launch, LaunchError, Probes, launch};
-use ringfence_model::boundary::{ExecMode, MountKind, WorkspaceMode};
+use ringfence_model::boundary::{Boundary, ExecMode, MountKind, WorkspaceMode};
 use ringfence_model::event::{Event, Start};
 use ringfence_model::id::RunId;
 use ringfence_policy::Compiled;
@@ -115,6 +115,8 @@ struct Preparation {
     lock: Option<OwnedFd>,
     uid: u32,
     stores: Vec<PathBuf>,
+    /// The organisation's policy as it was compiled.
+    organisation: Option<Vec<u8>>,
 }
 
 /// What is known before the run has a directory.
@@ -172,6 +174,7 @@ impl Preparation {
             run,
             private_home: &private_home,
             mode: *mode,
+            start_unix_s: begun.unix_s,
             definitions: &layers.files(),
             variable: &|name| std::env::var(name).ok(),
         };
@@ -193,6 +196,7 @@ impl Preparation {
             started_ns: begun.unix_ns,
             policy: compiled.digest.clone(),
             supervisor: std::process::id(),
+            supervisor_start: crate::rundir::start_ticks(std::process::id()),
             person: person.to_string(),
         };
         let stores = vec![run.path().to_owned(), private_home];
@@ -205,6 +209,7 @@ impl Preparation {
             lock: Some(lock),
             uid: person.uid,
             stores,
+            organisation: layers.organisation.as_ref().map(|text| text.bytes.clone()),
         })
     }
 
@@ -224,10 +229,13 @@ impl Preparation {
     fn start(&mut self) -> Result<Finished, RunError> {
         let standard = stdio::plan().map_err(system("examine the standard descriptors"))?;
         let hidden = self.plan.hidden.take();
+        let organisation = self.organisation.take();
         let boundary = &self.plan.boundary;
         let gateway = gateway::start(boundary, self.run.id().as_str())?;
-        let group = self.group()?;
-        self.journal(&group)?;
+        let homes = Homes::find();
+        let name = format!("ringfence-{}", self.run.id());
+        self.journal(homes.candidates(&name))?;
+        let group = self.group(&homes, &name)?;
         self.plan.placeholders.create().map_err(system("hold the project's protected names"))?;
         let held = HoldWatch::start(&boundary.mounts)
             .map_err(system("watch the project's protected names"))?;
@@ -258,6 +266,7 @@ impl Preparation {
         self.run.write_json("run.json", &self.info)?;
         self.run.write_json("policy.json", self.compiled.as_ref())?;
         let mut recorder = Recorder::create(&self.run, heal::subject(&self.info), self.begun)?;
+        recorder.know_secrets(secrets(boundary));
         self.record_start(&mut recorder, &group)?;
         let owner = Owner::new(super::owner::Parts {
             run: &self.run,
@@ -274,6 +283,7 @@ impl Preparation {
             stores: self.stores.clone(),
             hidden,
             held,
+            organisation,
         })?;
         let finished = owner.watch_over()?;
         if heal::clean(&self.run) {
@@ -283,10 +293,9 @@ impl Preparation {
         Ok(Finished { changes: self.run.layer().exists(), ..finished })
     }
 
-    fn group(&self) -> Result<Group, RunError> {
+    fn group(&self, homes: &Homes, name: &str) -> Result<Group, RunError> {
         let limits = &self.plan.boundary.limits;
-        let name = format!("ringfence-{}", self.run.id());
-        let group = Group::create(&Homes::find(), &name, limits);
+        let group = Group::create(homes, name, limits);
         let enforces = group.enforces();
         let lacking = (limits.memory.is_some() && !enforces.memory)
             || (limits.processes.is_some() && !enforces.processes);
@@ -301,11 +310,8 @@ impl Preparation {
     }
 
     /// What a crash from here on may leave is written down before it is made.
-    fn journal(&self, group: &Group) -> Result<(), RunError> {
-        let cleanup = Cleanup {
-            placeholders: self.plan.placeholders.paths(),
-            cgroups: group.directories().to_vec(),
-        };
+    fn journal(&self, cgroups: Vec<PathBuf>) -> Result<(), RunError> {
+        let cleanup = Cleanup { placeholders: self.plan.placeholders.paths(), cgroups };
         if cleanup != Cleanup::default() {
             self.run.write_json("cleanup.json", &cleanup)?;
         }
@@ -329,6 +335,17 @@ impl Preparation {
             .map_err(|error| RunError::Record(error.into()))?;
         Ok(())
     }
+}
+
+/// Values of variables that a secret may be in: they are masked wherever they turn up in the ledger.
+fn secrets(boundary: &Boundary) -> Vec<String> {
+    let marks = ["KEY", "TOKEN", "SECRET", "PASS", "AUTH", "CREDENTIAL", "COOKIE"];
+    boundary
+        .environment
+        .iter()
+        .filter(|(name, value)| value.len() >= 8 && marks.iter().any(|mark| name.contains(mark)))
+        .map(|(_, value)| value.clone())
+        .collect()
 }
 
 fn launch_error(error: LaunchError) -> RunError {

@@ -23,6 +23,8 @@ pub(super) enum Block {
     Ioctl,
     Send { argument: u32 },
     Mknod { argument: u32 },
+    Mode { argument: u32 },
+    Open { flags: u32 },
     Renameat2,
 }
 
@@ -91,6 +93,14 @@ const BCACHEFS: u32 = 0xbc00;
 const SHARED_WITH_BTRFS: [u32; 4] = [9, 13, 54, 49];
 
 const MSG_FASTOPEN: u32 = libc::MSG_FASTOPEN as u32;
+/// `S_ISUID | S_ISGID`. No mount of the boundary honours them and `no_new_privs` forbids them, but a
+/// file in a writable bind is on the host's disk, where neither holds: whoever runs it there would
+/// have the rights of its owner. A directory's set-group-id bit cannot be told from a file's here.
+const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
+/// The flags of open(2) with which the kernel looks at the mode (`WILL_CREATE` in `fs/open.c`):
+/// `O_CREAT`, and the bit of `O_TMPFILE` that is not `O_DIRECTORY` (asm-generic/fcntl.h; the same
+/// on x86_64 and aarch64, unlike `O_DIRECTORY`).
+const MAKES_A_FILE: u32 = 0o100 | 0o20_000_000;
 const RENAME_WHITEOUT: u32 = 4;
 const FILE_TYPE: u32 = libc::S_IFMT;
 /// No type means a regular file.
@@ -119,6 +129,10 @@ impl Block {
             Rule::SendArg3 => Self::Send { argument: 3 },
             Rule::MknodArg1 => Self::Mknod { argument: 1 },
             Rule::MknodArg2 => Self::Mknod { argument: 2 },
+            Rule::ModeArg1 => Self::Mode { argument: 1 },
+            Rule::ModeArg2 => Self::Mode { argument: 2 },
+            Rule::OpenArg1 => Self::Open { flags: 1 },
+            Rule::OpenArg2 => Self::Open { flags: 2 },
             Rule::Renameat2 => Self::Renameat2,
         }
     }
@@ -152,10 +166,16 @@ pub(super) fn emit(asm: &mut Assembler, block: Block) {
         }
         Block::Mknod { argument } => {
             // The kernel's umode_t has 16 bits; the type is in the upper four of them.
+            let refuse = asm.label();
             low(asm, argument);
+            asm.any_set(SET_ID, refuse, NEXT);
             asm.and(FILE_TYPE);
             allow_values(asm, &NODE_TYPES, REFUSED);
+            asm.bind(refuse);
+            asm.ret(REFUSED.value());
         }
+        Block::Mode { argument } => refuse_bits(asm, argument, SET_ID, REFUSED),
+        Block::Open { flags } => open(asm, flags),
         Block::Renameat2 => refuse_bits(asm, 4, RENAME_WHITEOUT, errno(libc::EINVAL)),
     }
 }
@@ -193,6 +213,17 @@ fn allow_values(asm: &mut Assembler, values: &[u32], refusal: Action) {
     asm.ret(refusal.value());
     asm.bind(allow);
     asm.ret(Action::Allow.value());
+}
+
+/// Flags in argument `flags`, the mode in the next one. Most calls make nothing, and the kernel then
+/// ignores the mode, which may be anything: they return first.
+fn open(asm: &mut Assembler, flags: u32) {
+    let makes = asm.label();
+    low(asm, flags);
+    asm.any_set(MAKES_A_FILE, makes, NEXT);
+    asm.ret(Action::Allow.value());
+    asm.bind(makes);
+    refuse_bits(asm, flags + 1, SET_ID, REFUSED);
 }
 
 /// The kernel reads `unsigned long` here: an upper half that is not zero is refused too.

@@ -79,10 +79,20 @@ pub enum Rule {
     SendArg2,
     /// Flags in argument 3: EOPNOTSUPP with MSG_FASTOPEN.
     SendArg3,
-    /// Mode in argument 1: EPERM for device nodes.
+    /// Mode in argument 1: EPERM for device nodes, and with a set-user-id or set-group-id bit.
     MknodArg1,
-    /// Mode in argument 2: EPERM for device nodes.
+    /// Mode in argument 2: EPERM for device nodes, and with a set-user-id or set-group-id bit.
     MknodArg2,
+    /// Mode in argument 1: EPERM with a set-user-id or set-group-id bit.
+    ModeArg1,
+    /// Mode in argument 2: EPERM with a set-user-id or set-group-id bit.
+    ModeArg2,
+    /// Flags in argument 1, mode in argument 2: EPERM where a file may be made and the mode has a
+    /// set-user-id or set-group-id bit.
+    OpenArg1,
+    /// Flags in argument 2, mode in argument 3: EPERM where a file may be made and the mode has a
+    /// set-user-id or set-group-id bit.
+    OpenArg2,
     /// `renameat2(…, flags)`: EINVAL with RENAME_WHITEOUT.
     Renameat2,
 }
@@ -131,7 +141,7 @@ pub const SYSCALLS: &[Syscall] = table! {
     File {
         read                      0  63 Allow;
         write                     1  64 Allow;
-        open                      2   - Allow;
+        open                      2   - OpenArg1;
         close                     3  57 Allow;
         lseek                     8  62 Allow;
         ioctl                    16  29 Ioctl;
@@ -148,7 +158,7 @@ pub const SYSCALLS: &[Syscall] = table! {
         fsync                    74  82 Allow;
         fdatasync                75  83 Allow;
         ftruncate                77  46 Allow;
-        creat                    85   - Allow;
+        creat                    85   - ModeArg1;
         sync                    162  81 Allow;
         readahead               187 213 Allow;
         io_setup                206   0 Allow;
@@ -157,7 +167,7 @@ pub const SYSCALLS: &[Syscall] = table! {
         io_submit               209   2 Allow;
         io_cancel               210   3 Allow;
         fadvise64               221 223 Allow;
-        openat                  257  56 Allow;
+        openat                  257  56 OpenArg2;
         splice                  275  76 Allow;
         tee                     276  77 Allow;
         sync_file_range         277  84 Allow;
@@ -174,7 +184,7 @@ pub const SYSCALLS: &[Syscall] = table! {
         pwritev2                328 287 Allow;
         io_pgetevents           333 292 Allow;
         close_range             436 436 Allow;
-        openat2                 437 437 Allow;
+        openat2                 437 437 Missing     "the mode of a new file is behind a pointer";
         cachestat               451 451 Allow;
     }
     Path {
@@ -188,14 +198,14 @@ pub const SYSCALLS: &[Syscall] = table! {
         chdir                    80  49 Allow;
         fchdir                   81  50 Allow;
         rename                   82   - Allow;
-        mkdir                    83   - Allow;
+        mkdir                    83   - Allow       "the kernel drops set-id bits from the mode";
         rmdir                    84   - Allow;
         link                     86   - Allow;
         unlink                   87   - Allow;
         symlink                  88   - Allow;
         readlink                 89   - Allow;
-        chmod                    90   - Allow       "setuid bits are inert: nosuid, no_new_privs";
-        fchmod                   91  52 Allow       "setuid bits are inert: nosuid, no_new_privs";
+        chmod                    90   - ModeArg1;
+        fchmod                   91  52 ModeArg1;
         chown                    92   - Allow;
         fchown                   93  55 Allow;
         lchown                   94   - Allow;
@@ -221,7 +231,7 @@ pub const SYSCALLS: &[Syscall] = table! {
         inotify_init            253   - Allow;
         inotify_add_watch       254  27 Allow;
         inotify_rm_watch        255  28 Allow;
-        mkdirat                 258  34 Allow;
+        mkdirat                 258  34 Allow       "the kernel drops set-id bits from the mode";
         mknodat                 259  33 MknodArg2;
         fchownat                260  54 Allow;
         futimesat               261   - Allow;
@@ -231,14 +241,14 @@ pub const SYSCALLS: &[Syscall] = table! {
         linkat                  265  37 Allow;
         symlinkat               266  36 Allow;
         readlinkat              267  78 Allow;
-        fchmodat                268  53 Allow       "setuid bits are inert: nosuid, no_new_privs";
+        fchmodat                268  53 ModeArg2;
         faccessat               269  48 Allow;
         utimensat               280  88 Allow;
         inotify_init1           294  26 Allow;
         renameat2               316 276 Renameat2;
         statx                   332 291 Allow;
         faccessat2              439 439 Allow;
-        fchmodat2               452 452 Allow       "setuid bits are inert: nosuid, no_new_privs";
+        fchmodat2               452 452 ModeArg2;
         setxattrat              463 463 Allow;
         getxattrat              464 464 Allow;
         listxattrat             465 465 Allow;

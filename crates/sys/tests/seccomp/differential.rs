@@ -12,7 +12,7 @@ pub fn random_data(random: &mut Random, arch: Arch) -> SeccompData {
         // Mostly syscalls whose arguments matter.
         3 => arch.number(&SYSCALLS[random.next() as usize % SYSCALLS.len()]).unwrap_or(0).into(),
         _ => {
-            const ARGUED: [&str; 14] = [
+            const ARGUED: [&str; 19] = [
                 "clone",
                 "unshare",
                 "personality",
@@ -27,6 +27,11 @@ pub fn random_data(random: &mut Random, arch: Arch) -> SeccompData {
                 "sendmmsg",
                 "mknodat",
                 "renameat2",
+                "openat",
+                "openat",
+                "fchmod",
+                "fchmodat",
+                "fchmodat2",
             ];
             arch.number(row(random.pick(&ARGUED))).unwrap().into()
         }

@@ -59,7 +59,14 @@ fn words(rule: Rule) -> Option<(&'static str, &'static str)> {
             "EPERM; ENOTTY for subvolumes",
         ),
         Rule::SendArg2 | Rule::SendArg3 => ("without `MSG_FASTOPEN`", "EOPNOTSUPP"),
-        Rule::MknodArg1 | Rule::MknodArg2 => ("regular files, FIFOs, sockets", "EPERM"),
+        Rule::MknodArg1 | Rule::MknodArg2 => {
+            ("regular files, FIFOs, sockets, without set-id bits", "EPERM")
+        }
+        Rule::ModeArg1 | Rule::ModeArg2 => ("a mode without set-id bits", "EPERM"),
+        Rule::OpenArg1 | Rule::OpenArg2 => (
+            "always without `O_CREAT` and `O_TMPFILE`; with them a mode without set-id bits",
+            "EPERM",
+        ),
         Rule::Renameat2 => ("without `RENAME_WHITEOUT`, which makes a device node", "EINVAL"),
     })
 }
@@ -111,14 +118,25 @@ table in `crates/sys/src/seccomp/table.rs`; a test fails when the two differ.
 - Refusals are errno values that programs know how to handle; nothing is killed but a process that
   tries another ABI (i386 on x86_64, 32-bit ARM on aarch64): SIGSYS. x32 answers ENOSYS.
 - Arguments that the kernel reads as 32 bits are compared as 32 bits: bits above hide nothing.
-- What lies behind a pointer cannot be filtered. Hence `clone3` answers ENOSYS (its flags are in
-  memory), and addresses, paths and message headers are the business of the other layers.
+- What lies behind a pointer cannot be filtered. Hence `clone3` and `openat2` answer ENOSYS (their
+  flags and mode are in memory), and addresses, paths and message headers are the business of the
+  other layers.
+- No file gets a set-user-id (04000) or set-group-id (02000) bit. Inside neither has an effect
+  (`nosuid`, `no_new_privs`), but a file in a writable grant or a `direct` workspace is on the host's
+  disk, where whoever runs it would have the rights of its owner.
 - The filter is one layer of several: mounts, namespaces, Landlock, empty capability sets and
   `no_new_privs` hold without it.
 
 Known limits: `MADV_MERGEABLE` is allowed (same-page merging is off unless the host turned it on);
 a file system's own ioctls are allowed except those listed; `execve` seen by the supervisor is a
 record of what the memory held when it was read, not a decision.
+
+A directory's set-group-id bit cannot be told from a file's, so `chmod g+s` is refused, and so is every
+`chmod` that keeps the bit on a directory that inherited it: `git init --shared` fails, `git add` in a
+shared repository needs `umask 002`, and `cp -p`, `tar -p` or `shutil.copytree` of marked files and
+directories report an error. New directories still inherit the bit. A file that already has a
+set-id bit on the host loses it when it is written with `write` or truncated, but not when it is
+written through a shared mapping: no such file belongs into a writable grant.
 ";
 
 #[test]

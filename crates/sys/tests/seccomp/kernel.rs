@@ -11,7 +11,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
 /// One raw syscall: name for messages, number, arguments.
-type Call = (&'static str, i64, [u64; 6]);
+pub(super) type Call = (&'static str, i64, [u64; 6]);
 
 const NONE: u64 = u64::MAX;
 /// More than any list here; results travel in one array on the stack.
@@ -59,7 +59,7 @@ pub(super) fn pipe() -> (fs::File, i32) {
 }
 
 /// Results (negative errno or value) of `calls` made in one child, under `filter` if given.
-fn results(calls: &[Call], filter: Option<&Program>) -> Vec<i64> {
+pub(super) fn results(calls: &[Call], filter: Option<&Program>) -> Vec<i64> {
     assert!(calls.len() <= MOST_CALLS);
     let (mut reader, writer) = pipe();
     let pid = in_child(|| {
@@ -85,7 +85,7 @@ fn results(calls: &[Call], filter: Option<&Program>) -> Vec<i64> {
 }
 
 /// Whether the test process is itself filtered, so that the control group proves nothing.
-fn filtered_already() -> bool {
+pub(super) fn filtered_already() -> bool {
     fs::read_to_string("/proc/self/status").unwrap().contains("Seccomp:\t2")
 }
 
@@ -167,6 +167,7 @@ fn attacks() -> Vec<(Call, i32)> {
         (("MPTCP", SYS_socket, socket(AF_INET6, SOCK_STREAM, 262)), EPROTONOSUPPORT),
         (("inet pair", SYS_socketpair, socket(AF_INET, SOCK_STREAM, 0)), EAFNOSUPPORT),
         (("device", SYS_mknodat, [NONE, 0, 0o20_666, 0, 0, 0]), EPERM),
+        (("openat2", SYS_openat2, [NONE, 0, 0, 0, 0, 0]), ENOSYS),
         (("newer than the table", 4000, zero), ENOSYS),
         #[cfg(target_arch = "x86_64")]
         (("x32 getpid", SYS_getpid | 0x4000_0000, zero), ENOSYS),
@@ -191,6 +192,7 @@ const CERTAIN: &[&str] = &[
     "pidfd_getfd",
     "setns",
     "device",
+    "openat2",
     "ptrace",
     "personality",
 ];

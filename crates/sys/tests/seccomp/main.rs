@@ -10,6 +10,7 @@ mod notify;
 mod oracle;
 #[cfg(feature = "test-libseccomp")]
 mod second_opinion;
+mod set_id;
 mod table;
 
 use ringfence_sys::bpf::{Program, SeccompData};
@@ -91,7 +92,7 @@ impl Random {
 
     /// Values around everything that a rule compares, with and without upper halves.
     fn argument(&mut self) -> u64 {
-        const EDGES: [u64; 44] = [
+        const EDGES: [u64; 52] = [
             0,
             1,
             2,
@@ -133,6 +134,14 @@ impl Random {
             0xbc10,
             0x21b6,
             0x81a4,
+            0o4755,
+            0o2755,
+            0o6000,
+            0o104_644,
+            0o100,
+            0o1101,
+            0o20_200_002,
+            0o20_000_000,
             0x5356_4d41,
             0x5961_6d61,
             0xffff_ffff,

@@ -49,6 +49,10 @@ pub fn judge(options: Options, arch: Arch, data: &SeccompData) -> Action {
         "SendArg3" => allow_if(int(3) & 0x2000_0000 == 0, EOPNOTSUPP),
         "MknodArg1" => mknod(args[1] as u16),
         "MknodArg2" => mknod(args[2] as u16),
+        "ModeArg1" => allow_if(!set_id(args[1]), EPERM),
+        "ModeArg2" => allow_if(!set_id(args[2]), EPERM),
+        "OpenArg1" => allow_if(!makes_a_file(int(1)) || !set_id(args[2]), EPERM),
+        "OpenArg2" => allow_if(!makes_a_file(int(2)) || !set_id(args[3]), EPERM),
         "Renameat2" => allow_if(int(4) & 4 == 0, EINVAL),
         other => panic!("the oracle does not know rule {other}"),
     }
@@ -78,5 +82,16 @@ fn ioctl(command: u32) -> Action {
 }
 
 fn mknod(mode: u16) -> Action {
-    if matches!(mode >> 12, 0 | 1 | 8 | 12) { Action::Allow } else { EPERM }
+    let file = matches!(mode >> 12, 0 | 1 | 8 | 12);
+    if file && !set_id(mode.into()) { Action::Allow } else { EPERM }
+}
+
+/// S_ISUID is bit 11 of the kernel's 16-bit mode, S_ISGID bit 10.
+fn set_id(mode: u64) -> bool {
+    (mode as u16) >> 10 & 3 != 0
+}
+
+/// O_CREAT is bit 6, __O_TMPFILE bit 22.
+fn makes_a_file(flags: u32) -> bool {
+    flags >> 6 & 1 == 1 || flags >> 22 & 1 == 1
 }

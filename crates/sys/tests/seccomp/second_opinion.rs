@@ -39,8 +39,15 @@ fn libseccomp_rules(rule: Rule, context: &mut ScmpFilterContext, nr: ScmpSyscall
         Rule::MknodArg1 | Rule::MknodArg2 => {
             let arg = if rule == Rule::MknodArg1 { 1 } else { 2 };
             for kind in [0, 0o100_000, 0o10_000, 0o140_000] {
-                rule_for(ScmpAction::Allow, &[masked(arg, 0o170_000, kind)]);
+                rule_for(ScmpAction::Allow, &[masked(arg, 0o176_000, kind)]);
             }
+        }
+        Rule::ModeArg1 => rule_for(ScmpAction::Allow, &[masked(1, 0o6000, 0)]),
+        Rule::ModeArg2 => rule_for(ScmpAction::Allow, &[masked(2, 0o6000, 0)]),
+        Rule::OpenArg1 | Rule::OpenArg2 => {
+            let arg = if rule == Rule::OpenArg1 { 1 } else { 2 };
+            rule_for(ScmpAction::Allow, &[masked(arg, 0o20_000_100, 0)]);
+            rule_for(ScmpAction::Allow, &[masked(arg + 1, 0o6000, 0)]);
         }
         Rule::SendArg2 | Rule::SendArg3 => {
             let arg = if rule == Rule::SendArg2 { 2 } else { 3 };

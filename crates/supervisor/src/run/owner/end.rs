@@ -7,9 +7,12 @@ use ringfence_model::event::{End, Event};
 use ringfence_model::link::FromGateway;
 use ringfence_sys::fdpass;
 use ringfence_sys::process::wait_code;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::Owner;
+use crate::clock;
+use crate::limits::LAST_WORDS_MS;
 use crate::mend;
 use crate::run::{Denied, Finished, RunError};
 
@@ -70,14 +73,35 @@ impl Owner<'_> {
         let _ = self.sandbox.handle.send_over(&self.link);
     }
 
-    /// Outcomes that the gateway has already sent belong into the ledger before its end.
+    /// What the gateway still knows belongs into the ledger before its end: it is told that no more
+    /// will be asked, says what its connections moved, and hangs up.
     pub(super) fn hear_gateway_last(&mut self) {
-        while let Ok((bytes, _)) = fdpass::try_receive(self.link.as_fd()) {
-            match serde_json::from_slice::<FromGateway>(&bytes) {
-                Ok(FromGateway::Decide { .. } | FromGateway::Ready { .. }) => {}
-                Ok(message) => self.serve_gateway(message),
+        if self.open_flows.is_empty() && !self.looked_up {
+            return;
+        }
+        let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Write);
+        let since = clock::now();
+        loop {
+            let left = LAST_WORDS_MS.saturating_sub(clock::now().elapsed_ms(&since));
+            let patience =
+                Timespec { tv_sec: 0, tv_nsec: i64::try_from(left).unwrap_or(0) * 1_000_000 };
+            let mut link = [PollFd::new(&self.link, PollFlags::IN)];
+            if left == 0 || !poll(&mut link, Some(&patience)).is_ok_and(|ready| ready > 0) {
+                break;
+            }
+            match fdpass::try_receive(self.link.as_fd()) {
+                Ok((bytes, _)) if bytes.is_empty() => break,
+                Ok((bytes, _)) => match serde_json::from_slice::<FromGateway>(&bytes) {
+                    Ok(FromGateway::Decide { .. } | FromGateway::Ready { .. }) => {}
+                    Ok(message) => self.serve_gateway(message),
+                    Err(_) => break,
+                },
                 Err(_) => break,
             }
+        }
+        for flow in std::mem::take(&mut self.open_flows) {
+            let error = Some("cut at the end of the run; what it moved is not known".to_owned());
+            let _ = self.recorder.outcome(flow, 0, 0, 0, error);
         }
     }
 

@@ -37,16 +37,20 @@ impl Owner<'_> {
                 self.recorder.exec(&Event::Sensor { what })
             }
         };
+        let mut unrecorded = None;
         let answer = match recorded {
             Ok(()) => listener.respond_continue(notification.id),
             Err(error) => {
-                self.closed.get_or_insert_with(|| error.to_string());
+                unrecorded = Some(error.to_string());
                 const EIO: u16 = 5;
                 listener.respond_errno(notification.id, EIO)
             }
         };
         // A caller that was killed meanwhile needs no answer.
         let _ = answer;
+        if let Some(why) = unrecorded {
+            self.shut(why);
+        }
         self.active();
     }
 }

@@ -3,19 +3,21 @@
 use std::os::fd::AsFd;
 
 use ringfence_authority::Now;
-use ringfence_model::decision::Decision;
+use ringfence_model::decision::{Decision, Verdict};
 use ringfence_model::event::Event;
 use ringfence_model::link::{FromGateway, ToGateway};
-use ringfence_model::request::Request;
+use ringfence_model::request::{Action, Request};
 use ringfence_sys::fdpass;
 
 use super::Owner;
 use crate::clock;
+use crate::limits::LINK_MESSAGES_PER_TURN;
 use crate::run::RunError;
 
 impl Owner<'_> {
     pub(super) fn hear_gateway(&mut self) {
-        loop {
+        // Bounded: a gateway that floods must not keep the loop from limits and people.
+        for _ in 0..LINK_MESSAGES_PER_TURN {
             match fdpass::try_receive(self.link.as_fd()) {
                 Ok((bytes, _)) if bytes.is_empty() => return self.lose_gateway(),
                 Ok((bytes, _)) => match serde_json::from_slice::<FromGateway>(&bytes) {
@@ -57,17 +59,30 @@ impl Owner<'_> {
             }
             FromGateway::Decide { id, flow, request } => {
                 let decision = self.decide(flow, &request);
+                if decision.verdict.is_allow() && request.action != Action::Resolve {
+                    self.open_flows.insert(flow);
+                }
                 self.tell_gateway(&ToGateway::Decided { id, decision });
                 return self.active();
             }
             FromGateway::Refused { flow, request, decision } => {
+                // It may refuse, never allow: whatever it says, this is recorded as a denial of its own.
+                let decision = Decision {
+                    verdict: Verdict::Deny,
+                    rules: Vec::new(),
+                    generation: self.authority.generation(),
+                    expires: None,
+                    ..decision
+                };
                 self.recorder.decision(Some(flow), &request, &decision)
             }
             FromGateway::Closed { flow, sent, received, duration_us, error } => {
+                self.open_flows.remove(&flow);
                 self.active();
                 self.recorder.outcome(flow, sent, received, duration_us, error)
             }
             FromGateway::Dns { name, record, answer } => {
+                self.looked_up = true;
                 let answer = answer.map(|address| address.to_string());
                 let event = Event::Dns { name, record, answer, count: 1 };
                 self.recorder.record(&event).map(drop)
@@ -80,8 +95,19 @@ impl Owner<'_> {
             }
         };
         if let Err(error) = recorded {
-            self.closed.get_or_insert_with(|| error.to_string());
+            self.shut(error.to_string());
         }
+    }
+
+    /// Nothing may be allowed any more, and what is open is asked about again, so that it closes.
+    pub(super) fn shut(&mut self, why: String) {
+        if self.closed.is_some() {
+            return;
+        }
+        self.failures.push(format!("everything is denied: {why}"));
+        self.closed = Some(why);
+        let generation = self.authority.generation();
+        self.tell_gateway(&ToGateway::Generation { generation });
     }
 
     /// The one place where a question meets the authority: decided, then recorded, then answered.
@@ -100,7 +126,7 @@ impl Owner<'_> {
                 decision
             }
             Err(error) => {
-                self.closed.get_or_insert_with(|| error.to_string());
+                self.shut(error.to_string());
                 Decision::failed(format!("it cannot be recorded: {error}"))
             }
         }
@@ -118,7 +144,8 @@ impl Owner<'_> {
     pub(super) fn tell_gateway(&mut self, message: &ToGateway) {
         let sent = serde_json::to_vec(message)
             .map_err(std::io::Error::from)
-            .and_then(|bytes| fdpass::send(self.link.as_fd(), &bytes, &[]));
+            .and_then(|bytes| fdpass::try_send(self.link.as_fd(), &bytes, &[]));
+        // A gateway that does not read must not hold up the one who watches it.
         if sent.is_err() {
             self.lose_gateway();
         }

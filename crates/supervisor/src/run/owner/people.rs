@@ -13,9 +13,9 @@ impl Owner<'_> {
     pub(super) fn answer_control(&mut self) {
         for question in self.control.turn() {
             let answer = match &question.verb {
-                Verb::Status => Answer::Status(Box::new(self.status())),
+                Verb::Status {} => Answer::Status(Box::new(self.status())),
                 Verb::Judge { request } => Answer::Judged { decision: self.judge(request) },
-                Verb::Kill => {
+                Verb::Kill {} => {
                     let by = format!("uid {}", question.uid);
                     let event = Event::Control { verb: "kill".to_owned(), by };
                     // A full disk must not keep anybody from ending a run.

@@ -11,6 +11,7 @@ use ringfence_policy::Compiled;
 
 use super::{Ending, Owner};
 use crate::clock;
+use crate::limits::{LATER_MASKS, MASKS_PER_TURN};
 use crate::rundir::Cleanup;
 use crate::watch::Hit;
 
@@ -19,12 +20,13 @@ impl Owner<'_> {
         let now = clock::now();
         let elapsed = now.elapsed_ms(&self.recorder.start());
         if let Err(error) = self.recorder.flush() {
-            self.closed.get_or_insert_with(|| error.to_string());
+            self.shut(error.to_string());
         }
         if self.kill_at_ms.is_some_and(|at| elapsed >= at) {
             self.end_because("signal");
         }
         self.end_grants(elapsed);
+        self.mask_some();
         if self.rejudge_at.is_some_and(|at| now.unix_s >= at) {
             self.rejudge_at = None;
             let generation = self.authority.generation();
@@ -43,6 +45,15 @@ impl Owner<'_> {
             return None;
         }
         self.looked_at_ms = elapsed;
+        if self.reload.is_due() {
+            self.reload_organisation();
+        }
+        // A floor under the watches: lost events must not leave anything open.
+        self.hold_again();
+        if let Some(hidden) = &mut self.hidden {
+            let missed = hidden.missed(&self.compiled);
+            self.to_mask.extend(missed);
+        }
         if let Some(hit) = self.watch.processes_full() {
             self.failures.push(format!(
                 "limit processes ({}) was hit: new processes were refused",
@@ -105,35 +116,48 @@ impl Owner<'_> {
             Ok(compiled) if compiled.digest == self.compiled.digest => return,
             Ok(compiled) => self.adopt(Arc::new(compiled)),
             Err(why) => {
-                let what = format!(
-                    "the organisation's policy cannot be used ({why}); everything is denied"
-                );
+                let what = format!("the organisation's policy cannot be used ({why})");
                 let _ = self.recorder.record(&Event::Sensor { what: what.clone() });
-                self.closed = Some(what);
+                self.shut(what);
             }
         }
         let generation = self.authority.generation();
         self.tell_gateway(&ToGateway::Generation { generation });
     }
 
-    /// A hidden name has come to exist on the host (or, in `direct`, inside): it is masked. The moment
-    /// between its birth and the mask is the watch's own limit.
+    /// Hidden names have come to exist on the host (or, in `direct`, inside): they are masked, some per
+    /// turn. The moment between birth and mask is the watch's own limit.
     pub(super) fn hide_what_appeared(&mut self) {
-        let Some(hidden) = &mut self.hidden else { return };
-        for path in hidden.appeared(&self.compiled) {
-            self.mask(&path);
+        if let Some(hidden) = &mut self.hidden {
+            let found = hidden.appeared(&self.compiled);
+            self.to_mask.extend(found);
+            if !hidden.complete && !hidden.told {
+                hidden.told = true;
+                let what = "not every directory can be watched for hidden names that appear later"
+                    .to_owned();
+                let _ = self.recorder.record(&Event::Sensor { what });
+            }
         }
+        self.mask_some();
     }
 
-    /// Hides one more path. What is not there inside (any more) needs no mask; what cannot be masked
-    /// ends the run.
-    fn mask(&mut self, path: &Path) {
-        match self.sandbox.handle.change(Change::Mask(path)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                self.hit("hidden", format!("{} cannot be hidden: {error}", path.display()));
-            }
+    pub(super) fn mask_some(&mut self) {
+        if self.to_mask.is_empty() {
+            return;
+        }
+        let some: Vec<PathBuf> =
+            self.to_mask.drain(..self.to_mask.len().min(MASKS_PER_TURN)).collect();
+        self.masked += some.len();
+        if self.masked > LATER_MASKS {
+            self.to_mask.clear();
+            return self.hit(
+                "hidden",
+                format!("more than {LATER_MASKS} hidden names appeared during the run"),
+            );
+        }
+        let changes: Vec<Change<'_>> = some.iter().map(|path| Change::Mask(path)).collect();
+        if let Err(error) = self.sandbox.handle.changes(&changes) {
+            self.hit("hidden", format!("names that must be hidden cannot be masked: {error}"));
         }
     }
 
@@ -200,14 +224,14 @@ impl Owner<'_> {
             })
         });
         if let Err(error) = recorded {
-            self.closed.get_or_insert_with(|| error.to_string());
+            self.shut(error.to_string());
         }
         let _ = self.run.write_json("policy.json", compiled.as_ref());
         match newly_hidden {
-            Ok(paths) => {
-                for path in paths {
-                    self.mask(&path);
-                }
+            Ok((paths, watch)) => {
+                self.to_mask.extend(paths);
+                self.hidden = watch.or_else(|| self.hidden.take());
+                self.mask_some();
             }
             Err(error) => self.hit("policy", format!("a new deny cannot be enforced: {error}")),
         }
@@ -220,16 +244,11 @@ fn narrowed(compiled: &Compiled, text: &crate::load::Text) -> Result<Compiled, S
 }
 
 /// File grants that end during the run, soonest first, in milliseconds after the start.
-pub(super) fn endings(compiled: &Compiled, boundary: &Boundary, unix_s: i64) -> Vec<Ending> {
-    let mut endings: Vec<Ending> = crate::plan::grants(compiled)
+pub(super) fn endings(compiled: &Compiled, boundary: &Boundary, start: i64) -> Vec<Ending> {
+    let mut endings: Vec<Ending> = crate::plan::grants(compiled, start)
         .into_iter()
         .filter_map(|rule| {
-            let until =
-                rule.ends.at_unix.map(|at| u64::try_from((at - unix_s).max(0)).unwrap_or(0) * 1000);
-            let at_ms = match (rule.ends.for_ms, until) {
-                (Some(a), Some(b)) => a.min(b),
-                (a, b) => a.or(b)?,
-            };
+            let at_ms = crate::plan::end_ms(rule, start)?;
             // A hold or mask at the same place lies on top: unmounting would take that away.
             let covered = boundary.mounts.iter().any(|mount| {
                 let cover =
