@@ -5,7 +5,7 @@
 //! inside can see or touch it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use ringfence_sys::mounts::{self, Attributes};
@@ -45,13 +45,15 @@ impl Handle {
         Ok(Self { user: open("user")?, mount: open("mnt")? })
     }
 
-    /// Puts the namespaces into the queue of a socket whose reader is about to die, which then pays
+    /// Puts the namespaces (and `others` that are as slow to give up) into the queue of a socket whose reader is about to die, which then pays
     /// for taking them apart. The handle itself must be dropped right after.
     ///
     /// # Errors
     /// What `sendmsg(2)` says; the caller pays then.
-    pub fn send_over(&self, socket: &OwnedFd) -> io::Result<()> {
-        ringfence_sys::fdpass::send(socket.as_fd(), b"{}", &[self.mount.as_fd(), self.user.as_fd()])
+    pub fn send_over(&self, socket: &OwnedFd, others: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut all = vec![self.mount.as_fd(), self.user.as_fd()];
+        all.extend_from_slice(others);
+        ringfence_sys::fdpass::try_send(socket.as_fd(), b"{}", &all)
     }
 
     /// Makes one change. Must be called by a single-threaded process.

@@ -4,10 +4,10 @@ use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ringfence_model::boundary::{Access, Boundary, Limits, MountKind};
-use ringfence_sys::landlock_rules::{self, Permit};
+use ringfence_sys::landlock_rules;
 use ringfence_sys::process::{Program, exit_now, set_standard};
 use ringfence_sys::{fdpass, mounts, seccomp};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -59,7 +59,7 @@ fn prepare(
     limit(&boundary.limits, launch.processes_grouped)?;
     rustix::process::chdir(&boundary.cwd).during("enter", boundary.cwd.display())?;
     rustix::thread::set_no_new_privs(true).during("set", "no_new_privs")?;
-    let abi = landlock_rules::confine(rules(boundary)?, boundary.floor.landlock)
+    let abi = landlock_rules::confine(writable(boundary)?, boundary.floor.landlock)
         .map_err(|error| StepError::refused("apply", "Landlock", error.to_string()))?;
     let listener = seccomp::install(launch.filter, launch.notify_exec)
         .during("install", "the system call filter")?;
@@ -125,22 +125,17 @@ fn limit(limits: &Limits, processes_grouped: bool) -> Result<(), StepError> {
     Ok(())
 }
 
-/// The Landlock hierarchy: look everywhere in the constructed root, change only what is writable.
-fn rules(boundary: &Boundary) -> Result<Vec<(OwnedFd, Permit)>, StepError> {
-    let open = |path: &Path| mounts::open_place(path).during("open", path.display());
-    let mut rules = vec![(open(Path::new("/"))?, Permit::ReadExecute)];
-    for mount in &boundary.mounts {
-        let writable = match &mount.kind {
-            MountKind::Bind { access, .. } => *access == Access::ReadWrite,
-            MountKind::Tmpfs { .. } | MountKind::Overlay { .. } => true,
-            MountKind::Proc | MountKind::Devices => true,
-            _ => false,
-        };
-        if writable {
-            rules.push((open(&mount.target)?, Permit::Full));
-        }
-    }
-    Ok(rules)
+/// The places that Landlock lets change; everything else is read-only even where a mount is not.
+fn writable(boundary: &Boundary) -> Result<Vec<OwnedFd>, StepError> {
+    let places = boundary.mounts.iter().filter(|mount| match &mount.kind {
+        MountKind::Bind { access, .. } => *access == Access::ReadWrite,
+        MountKind::Tmpfs { .. } | MountKind::Overlay { .. } => true,
+        MountKind::Proc | MountKind::Devices => true,
+        _ => false,
+    });
+    places
+        .map(|mount| mounts::open_place(&mount.target).during("open", mount.target.display()))
+        .collect()
 }
 
 fn c_text(text: &[u8], what: &str) -> Result<CString, StepError> {

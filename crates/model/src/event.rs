@@ -146,7 +146,8 @@ pub enum Event {
     },
     /// Changes of the workspace were applied or thrown away.
     Workspace {
-        /// `apply` or `discard`.
+        /// Before: `apply` or `discard`. After an apply: `applied` and, for what was left out,
+        /// `held-back`, `conflict`, `refused`, `failed`.
         verb: String,
         /// Paths, relative to the workspace, escaped; at most 1,000.
         paths: Vec<String>,

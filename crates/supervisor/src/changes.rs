@@ -7,9 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ringfence_ledger::{Redactor, Stamp, Writer};
 use ringfence_model::boundary::WorkspaceMode;
 use ringfence_model::event::Event;
-use ringfence_workspace::{
-    ApplyOptions, Change, Layer, LeftOut, Report, Selection, Style, WorkspaceError,
-};
+use ringfence_workspace::apply::LeftOut;
+use ringfence_workspace::{ApplyOptions, Change, Layer, Report, Selection, Style, WorkspaceError};
 
 use crate::clock;
 use crate::heal::subject;
@@ -81,7 +80,11 @@ fn layer(run: &RunDir, info: &RunInfo) -> Result<Option<Layer>, ChangesError> {
 fn hold(run: &RunDir, info: &RunInfo, verb: &'static str) -> Result<Held, ChangesError> {
     run.try_lock().ok_or_else(|| {
         let id = info.id.to_string();
-        if run.is_running() { ChangesError::Running(id, verb) } else { ChangesError::Busy(id, verb) }
+        if run.is_running() {
+            ChangesError::Running(id, verb)
+        } else {
+            ChangesError::Busy(id, verb)
+        }
     })
 }
 

@@ -179,3 +179,89 @@ pub fn subject(info: &RunInfo) -> Subject {
         policy: info.policy.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ringfence_model::boundary::WorkspaceMode;
+    use ringfence_model::decision::Decision;
+    use ringfence_model::id::RunId;
+    use ringfence_model::request::{Action, Context, Request, Resource};
+
+    use super::*;
+    use crate::recorder::Recorder;
+
+    /// FH8, S34: a supervisor that was killed leaves records; the end says what they add up to.
+    #[test]
+    fn fh8_s34_the_end_after_a_crash_sums_up_the_records() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        let paths = Paths { home: at("home"), state: at("state"), config: at("config") };
+        let run = RunDir::new(&paths, RunId::new(1, 1));
+        let lock = run.create().unwrap();
+        let start = clock::now();
+        let info = RunInfo {
+            id: run.id().clone(),
+            name: None,
+            agent: "sh".to_owned(),
+            argv: vec!["sh".to_owned()],
+            workspace: at("project"),
+            mode: WorkspaceMode::Review,
+            started: start.unix_s,
+            started_ns: start.unix_ns,
+            policy: "p".to_owned(),
+            supervisor: 1,
+            supervisor_start: None,
+            person: "p".to_owned(),
+        };
+        run.write_json("run.json", &info).unwrap();
+        let mut recorder = Recorder::create(&run, subject(&info), start).unwrap();
+        recorder.record(&Event::Sensor { what: "the first".to_owned() }).unwrap();
+        let request = Request {
+            action: Action::Publish,
+            resource: Resource::Port(1),
+            context: Context::default(),
+        };
+        let denied = Decision::failed("no");
+        let allowed = Decision {
+            verdict: ringfence_model::decision::Verdict::Allow,
+            ..Decision::failed("yes")
+        };
+        recorder.decision(None, &request, &denied).unwrap();
+        recorder.decision(Some(1), &request, &allowed).unwrap();
+        recorder.decision(Some(2), &request, &allowed).unwrap();
+        recorder.outcome(1, 3_000, 70, 5, None).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        let exec = Event::Exec {
+            pid: 1,
+            path: "/bin/true".to_owned(),
+            argv: vec!["true".to_owned()],
+            truncated: false,
+        };
+        recorder.exec(&exec).unwrap();
+        drop(recorder);
+        heal(&paths);
+        let records = crate::view::records(&run).unwrap();
+        let boot = |at: Option<&ringfence_model::event::Record>| -> u64 {
+            at.unwrap().boot_ns.parse().unwrap()
+        };
+        let lived = (boot(records.last()) - boot(records.first())) / 1_000_000;
+        assert!(lived > 0);
+        let ended = records.iter().any(|record| matches!(record.event, Event::End(_)));
+        assert!(!ended, "ended under a living supervisor");
+
+        // The supervisor is gone, in the middle of a record, and much later the next command heals.
+        use std::io::Write;
+        let torn = fs::OpenOptions::new().append(true).open(run.ledger());
+        torn.unwrap().write_all(b"{\"torn").unwrap();
+        drop(lock);
+        std::thread::sleep(Duration::from_millis(30));
+        heal(&paths);
+        crate::view::verify(&run).unwrap();
+        let last = crate::view::records(&run).unwrap().pop().unwrap();
+        let Event::End(end) = last.event else { panic!("{:?}", last.event) };
+        assert_eq!((end.cause.as_str(), end.code), ("supervisor-lost", 137));
+        assert_eq!((end.allowed, end.denied, end.execs), (2, 1, 1));
+        assert_eq!((end.sent, end.received), (3_000, 70));
+        assert_eq!(end.duration_ms, lived, "not the time until the healing");
+    }
+}

@@ -5,7 +5,7 @@ pub const HIDE_WALK_ENTRIES: usize = 5_000_000;
 /// Free space of the state directory's file system below which a run is ended, in bytes.
 pub const DISK_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
 /// How often watched limits are looked at while a run is far from them, in milliseconds.
-pub const WATCH_SLOW_MS: u64 = 1_000;
+pub const WATCH_SLOW_MS: u64 = 800;
 /// How often watched limits are looked at when a run is near one, in milliseconds.
 pub const WATCH_FAST_MS: u64 = 100;
 /// Window in which equal denials are counted into one record, in nanoseconds.
@@ -26,6 +26,9 @@ pub const LATER_MASKS: usize = 4_096;
 pub const CONTROL_CONNECTIONS: usize = 32;
 /// Bytes that wait for the terminal or a pipe before the agent's output is no longer read.
 pub const OUTPUT_BUFFER_BYTES: usize = 256 * 1024;
+/// How long a terminal that takes no bytes is waited for when it is put right at the end of a run, in
+/// milliseconds.
+pub const TERMINAL_RESET_MS: i64 = 500;
 /// Program starts recorded per second; what is above is counted.
 pub const EXEC_RECORDS_PER_SECOND: u64 = 2_000;
 /// Bytes of one file of policy, or of the trust record.

@@ -51,7 +51,8 @@ impl Totals {
             }
             Event::Exec { .. } => self.execs = self.execs.saturating_add(1),
             Event::Sensor { what } => {
-                let dropped = what.split_once(DROPPED_EXECS).map(|(number, _)| number.parse::<u64>());
+                let dropped =
+                    what.split_once(DROPPED_EXECS).map(|(number, _)| number.parse::<u64>());
                 if let Some(Ok(dropped)) = dropped {
                     self.execs = self.execs.saturating_add(dropped);
                 }
@@ -285,7 +286,9 @@ impl Recorder {
     fn flush_execs(&mut self) -> Result<(), AppendError> {
         let dropped = std::mem::take(&mut self.exec_dropped);
         if dropped > 0 {
-            let what = format!("{dropped}{DROPPED_EXECS} {EXEC_RECORDS_PER_SECOND} a second were counted, not listed");
+            let what = format!(
+                "{dropped}{DROPPED_EXECS} {EXEC_RECORDS_PER_SECOND} a second were counted, not listed"
+            );
             self.record(&Event::Sensor { what })?;
         }
         Ok(())
@@ -317,5 +320,98 @@ impl Recorder {
             self.write_decision(None, &request, &decision, count)?;
         }
         self.flush_execs()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_model::id::RunId;
+    use ringfence_model::request::{Action, Context, Resource};
+
+    use super::*;
+    use crate::paths::Paths;
+
+    fn recorder() -> (tempfile::TempDir, RunDir, Recorder) {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        let paths = Paths { home: at("home"), state: at("state"), config: at("config") };
+        let run = RunDir::new(&paths, RunId::new(1, 1));
+        drop(run.create().unwrap());
+        let subject = Subject {
+            run: run.id().clone(),
+            sandbox: None,
+            agent: "sh".to_owned(),
+            principal: "p".to_owned(),
+            host: "h".to_owned(),
+            policy: "p".to_owned(),
+        };
+        let recorder = Recorder::create(&run, subject, clock::now()).unwrap();
+        (base, run, recorder)
+    }
+
+    fn deny(recorder: &mut Recorder, port: u16) {
+        let request = Request {
+            action: Action::Publish,
+            resource: Resource::Port(port),
+            context: Context::default(),
+        };
+        recorder.decision(None, &request, &Decision::failed("no")).unwrap();
+    }
+
+    /// C07: ten groups are listed, and the rest is counted by group, not by denial.
+    #[test]
+    fn c07_more_groups_are_groups_and_not_denials() {
+        let (_base, _run, mut recorder) = recorder();
+        for _ in 0..5 {
+            for port in 1..=12 {
+                deny(&mut recorder, port);
+            }
+        }
+        let (groups, more) = recorder.denial_groups();
+        assert_eq!(groups.iter().map(|group| group.count).collect::<Vec<_>>(), [5; EXIT_DENIALS]);
+        assert_eq!(more, 2);
+        assert_eq!(recorder.totals().denied, 60);
+    }
+
+    #[test]
+    fn c07_a_flood_of_groups_takes_no_more_memory() {
+        let (_base, _run, mut recorder) = recorder();
+        let request = |port| Request {
+            action: Action::Publish,
+            resource: Resource::Port(port),
+            context: Context::default(),
+        };
+        let decision = Decision::failed("no");
+        for port in 0..=u16::MAX {
+            recorder.group(&request(port), &decision);
+        }
+        assert_eq!(recorder.denial_groups().1, MORE_DENIAL_GROUPS as u64);
+        assert_eq!(recorder.more_groups.len(), MORE_DENIAL_GROUPS);
+    }
+
+    /// S34: whoever adds the records up comes to the sums that the supervisor kept.
+    #[test]
+    fn s34_the_records_add_up_to_the_totals() {
+        let (_base, run, mut recorder) = recorder();
+        for _ in 0..3 {
+            deny(&mut recorder, 1);
+        }
+        recorder.outcome(1, 10, 20, 5, None).unwrap();
+        recorder.outcome(2, 1, 2, 5, Some("cut".to_owned())).unwrap();
+        let exec = Event::Exec {
+            pid: 1,
+            path: "/bin/true".to_owned(),
+            argv: vec!["true".to_owned()],
+            truncated: false,
+        };
+        for _ in 0..EXEC_RECORDS_PER_SECOND * 2 + 7 {
+            recorder.exec(&exec).unwrap();
+        }
+        recorder.drain().unwrap();
+        let mut totals = Totals::default();
+        let records = crate::view::records(&run).unwrap();
+        records.iter().for_each(|record| totals.add(&record.event));
+        assert_eq!(totals, recorder.totals());
+        assert_eq!((totals.denied, totals.sent, totals.received), (3, 11, 22));
     }
 }

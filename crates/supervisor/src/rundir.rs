@@ -383,8 +383,14 @@ mod tests {
         // A name that tries to look like the end of the field.
         let before = fs::read("/proc/thread-self/comm").unwrap();
         fs::write("/proc/thread-self/comm", "a) S 1 2 (b").unwrap();
-        let tid: u32 = fs::read_link("/proc/thread-self").unwrap().file_name().unwrap()
-            .to_str().unwrap().parse().unwrap();
+        let tid: u32 = fs::read_link("/proc/thread-self")
+            .unwrap()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
         let named = start_ticks(tid);
         fs::write("/proc/thread-self/comm", before).unwrap();
         assert!(named.is_some_and(|ticks| ticks >= own), "{named:?}, {own}");

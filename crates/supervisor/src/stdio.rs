@@ -3,15 +3,20 @@
 //! Pipes are passed as they are. Files, sockets and devices are not: a descriptor of a host file
 //! could be opened again by its `/proc` link, so their bytes are pumped through a pipe.
 
+mod traces;
+
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use ringfence_jail::Stdio;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
-use crate::limits::OUTPUT_BUFFER_BYTES;
+use self::traces::Traces;
+use crate::limits::{OUTPUT_BUFFER_BYTES, TERMINAL_RESET_MS};
 use crate::terminal::TerminalFilter;
 
 /// Moves bytes from one descriptor to another without ever waiting for the slower one.
@@ -20,6 +25,8 @@ pub struct Pump {
     to: Option<OwnedFd>,
     waiting: Vec<u8>,
     filter: Option<TerminalFilter>,
+    /// What the bytes leave behind in the user's terminal.
+    traces: Rc<RefCell<Traces>>,
     /// Whether the bytes come from inside.
     output: bool,
     /// Bytes moved so far.
@@ -38,6 +45,7 @@ impl Pump {
             to: Some(to),
             waiting: Vec::new(),
             filter,
+            traces: Rc::default(),
             output,
             moved: 0,
             removed: 0,
@@ -88,7 +96,11 @@ impl Pump {
                 self.moved += count as u64;
                 match &mut self.filter {
                     Some(filter) => {
+                        // What was there before has been looked at.
+                        let before = self.waiting.len();
                         self.removed += filter.filter(bytes, &mut self.waiting).total();
+                        let passed = self.waiting.get(before..).unwrap_or_default();
+                        self.traces.borrow_mut().look(passed);
                     }
                     None => self.waiting.extend_from_slice(bytes),
                 }
@@ -139,12 +151,11 @@ impl Pump {
         }
         let patience = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
         while !self.is_done() {
-            if let Some(interest) = self.interest() {
-                match rustix::event::poll(&mut [interest], Some(&patience)) {
-                    // A stopped terminal must not keep an ended run for ever.
-                    Ok(0) => return,
-                    _ => {}
-                }
+            if let Some(interest) = self.interest()
+                && rustix::event::poll(&mut [interest], Some(&patience)) == Ok(0)
+            {
+                // A stopped terminal must not keep an ended run for ever.
+                return;
             }
             self.turn();
         }
@@ -157,25 +168,48 @@ fn writable(fd: BorrowedFd<'_>) -> bool {
     rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-/// The user's terminal, put back as it was when dropped.
+/// The user's terminal, put back as it was when dropped: what the sandbox's output left in force on
+/// the screen, then how keys are read.
 pub struct RawTerminal {
-    terminal: OwnedFd,
-    before: Termios,
+    screen: Option<(OwnedFd, Rc<RefCell<Traces>>)>,
+    keys: Option<(OwnedFd, Termios)>,
 }
 
-impl RawTerminal {
-    fn new(terminal: OwnedFd) -> io::Result<Self> {
-        let before = tcgetattr(&terminal)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(&terminal, OptionalActions::Now, &raw)?;
-        Ok(Self { terminal, before })
-    }
+fn make_raw(terminal: OwnedFd) -> io::Result<(OwnedFd, Termios)> {
+    let before = tcgetattr(&terminal)?;
+    let mut raw = before.clone();
+    raw.make_raw();
+    tcsetattr(&terminal, OptionalActions::Now, &raw)?;
+    Ok((terminal, before))
 }
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
+        if let Some((screen, traces)) = &self.screen {
+            put_right(screen, &traces.borrow().reset());
+        }
+        if let Some((terminal, before)) = &self.keys {
+            let _ = tcsetattr(terminal, OptionalActions::Drain, before);
+        }
+    }
+}
+
+/// Writes a few bytes to a terminal; one that takes none must not keep an ended run for ever.
+fn put_right(terminal: &OwnedFd, mut bytes: &[u8]) {
+    let patience =
+        rustix::event::Timespec { tv_sec: 0, tv_nsec: TERMINAL_RESET_MS.saturating_mul(1_000_000) };
+    while !bytes.is_empty() {
+        let mut fds = [PollFd::new(terminal, PollFlags::OUT)];
+        match rustix::event::poll(&mut fds, Some(&patience)) {
+            Ok(0) => return,
+            Err(error) if error != rustix::io::Errno::INTR => return,
+            _ => {}
+        }
+        match rustix::io::write(terminal, bytes) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -264,7 +298,7 @@ fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     }
 }
 
-/// Connects the sandbox's terminal with the user's: the pumps, and the raw mode to be kept.
+/// Connects the sandbox's terminal with the user's: the pumps, and what to put back at the end.
 ///
 /// # Errors
 /// The user's terminal cannot be opened or set.
@@ -282,14 +316,18 @@ pub fn connect_terminal(master: &OwnedFd) -> io::Result<(Vec<Pump>, Option<RawTe
             rustix::fs::open("/dev/null", flags, Mode::empty())?
         }
     };
-    pumps.push(Pump::new(master.try_clone()?, to, Some(TerminalFilter::new()), true));
-    let mut raw = None;
+    let screen = shown.map(|_| to.try_clone()).transpose()?;
+    let output = Pump::new(master.try_clone()?, to, Some(TerminalFilter::new()), true);
+    let screen = screen.map(|screen| (screen, Rc::clone(&output.traces)));
+    pumps.push(output);
+    let mut keys = None;
     if isatty(stdin) {
         let terminal = reopen(stdin)?;
         pumps.push(Pump::new(terminal.try_clone()?, master.try_clone()?, None, false));
-        raw = Some(RawTerminal::new(terminal)?);
+        keys = Some(make_raw(terminal)?);
     }
-    Ok((pumps, raw))
+    let connected = screen.is_some() || keys.is_some();
+    Ok((pumps, connected.then_some(RawTerminal { screen, keys })))
 }
 
 /// Gives the sandbox's terminal the size of the user's.
@@ -297,5 +335,68 @@ pub fn copy_size(master: &OwnedFd) {
     let own = [rustix::stdio::stdout(), rustix::stdio::stdin(), rustix::stdio::stderr()];
     if let Some(size) = own.into_iter().find_map(|fd| rustix::termios::tcgetwinsize(fd).ok()) {
         let _ = rustix::termios::tcsetwinsize(master, size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    use super::*;
+
+    /// A terminal: the side that shows, and the side that programs write to.
+    fn terminal() -> (OwnedFd, OwnedFd) {
+        let shown = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&shown).unwrap();
+        unlockpt(&shown).unwrap();
+        let name = ptsname(&shown, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let written = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap();
+        (shown, written)
+    }
+
+    /// What a terminal got from an agent that wrote `output`, and from the end of its run.
+    fn shown_after(output: &[u8]) -> String {
+        let (shown, written) = terminal();
+        nonblocking(&shown).unwrap();
+        let before = tcgetattr(&written).unwrap();
+        let (from, agent) = rustix::pipe::pipe().unwrap();
+        let to = written.try_clone().unwrap();
+        let mut pump = Pump::new(from, to, Some(TerminalFilter::new()), true);
+        let screen = Some((written.try_clone().unwrap(), Rc::clone(&pump.traces)));
+        let keys = Some(make_raw(written.try_clone().unwrap()).unwrap());
+        let raw = RawTerminal { screen, keys };
+        assert_eq!(rustix::io::write(&agent, output).unwrap(), output.len());
+        drop(agent);
+        pump.finish_output();
+        drop(raw);
+        let after = tcgetattr(&written).unwrap();
+        assert_eq!(after.local_modes, before.local_modes);
+        assert_eq!(after.output_modes, before.output_modes);
+        let mut bytes = Vec::new();
+        let mut chunk = [0u8; 1024];
+        while let Ok(count @ 1..) = rustix::io::read(&shown, &mut chunk[..]) {
+            bytes.extend_from_slice(chunk.get(..count).unwrap());
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// P15: whoever wrote nothing but text leaves a terminal that nothing more is written to.
+    #[test]
+    fn p15_text_is_all_that_a_terminal_gets() {
+        assert_eq!(shown_after(b"text"), "text");
+        assert_eq!(shown_after(b""), "");
+    }
+
+    /// P15: the person's prompt and the block at the end are readable whatever the agent left.
+    #[test]
+    fn p15_what_an_agent_left_in_force_is_taken_back_at_the_end() {
+        assert_eq!(
+            shown_after(b"\x1b[?1049h\x1b[?1000h\x1b[?25l\x1b[8mhidden"),
+            "\x1b[?1049h\x1b[?1000h\x1b[?25l\x1b[8mhidden\
+             \x1b[?1049l\x1b[?1000l\x1b[?25h\x1b(B\x0f\x1b[m"
+        );
+        // What the filter took out never reached the terminal, so there is nothing to take back.
+        assert_eq!(shown_after(b"\x1b]52;c;aGVsbG8=\x07text"), "text");
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -95,6 +95,11 @@ impl HideWatch {
             told: false,
             overflowed: false,
         })
+    }
+
+    /// The watch itself, to be given up by somebody else.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.notify.as_fd()
     }
 
     /// What to wait for.

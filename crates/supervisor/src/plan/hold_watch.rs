@@ -6,7 +6,7 @@
 //! each held path, so that a flood or a lost event hides nothing.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -83,6 +83,11 @@ impl HoldWatch {
             inotify::add_watch(&self.notify, parent, events)?;
         }
         Ok(())
+    }
+
+    /// The watch itself, to be given up by somebody else.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.notify.as_fd()
     }
 
     /// What to wait for.

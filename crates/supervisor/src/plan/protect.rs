@@ -345,7 +345,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join(".mcp.json");
         fs::write(&path, "{\"real\":1}").unwrap();
-        remove_placeholders(&[path.clone()]);
+        remove_placeholders(std::slice::from_ref(&path));
         assert!(path.exists());
     }
 }

@@ -146,7 +146,6 @@ enum Token {
     Link,
     Signals,
     Listener,
-    Reload,
     Hidden,
     Held,
     Control,
@@ -259,7 +258,6 @@ impl<'a> Owner<'a> {
                 Token::Link => self.hear_gateway(),
                 Token::Signals => self.hear_signals(),
                 Token::Listener => self.hear_exec(),
-                Token::Reload => self.reload_organisation(),
                 Token::Hidden => self.hide_what_appeared(),
                 Token::Held => self.hold_again(),
                 Token::Control => {}
@@ -283,7 +281,6 @@ impl<'a> Owner<'a> {
         watched.push((Token::Signals, PollFd::new(&self.signals, PollFlags::IN)));
         watched
             .extend(self.listener.iter().map(|l| (Token::Listener, PollFd::new(l, PollFlags::IN))));
-        watched.extend(self.reload.interest().map(|fd| (Token::Reload, fd)));
         watched.extend(self.hidden.as_ref().map(|h| (Token::Hidden, h.interest())));
         watched.extend(self.held.as_ref().map(|h| (Token::Held, h.interest())));
         watched.extend(self.control.interests().map(|fd| (Token::Control, fd)));

@@ -14,6 +14,7 @@ use super::Owner;
 use crate::clock;
 use crate::limits::LAST_WORDS_MS;
 use crate::mend;
+use crate::plan::{HideWatch, HoldWatch};
 use crate::run::{Denied, Finished, RunError};
 
 impl Owner<'_> {
@@ -48,7 +49,7 @@ impl Owner<'_> {
             let _ = self.recorder.record(&Event::Sensor { what });
         }
         self.hear_gateway_last();
-        self.hand_over_namespaces();
+        self.hand_over_slow_ends();
         let _ = pidfd_send_signal(&self.gateway, Signal::KILL);
         self.note_group();
         let code = self.code.unwrap_or(waited);
@@ -66,11 +67,15 @@ impl Owner<'_> {
         }
     }
 
-    /// The last reference to the sandbox's mounts: whoever drops it waits until the kernel has taken
-    /// dozens of them apart. It goes into the queue of the gateway, which never reads it and is
-    /// about to be killed, so that the person's prompt does not wait for it.
-    fn hand_over_namespaces(&self) {
-        let _ = self.sandbox.handle.send_over(&self.link);
+    /// The last reference to the sandbox's mounts and to inotify watches: whoever drops those waits
+    /// until the kernel has taken dozens of mounts apart, and for a grace period. They go into the
+    /// queue of the gateway, which never reads them and is about to be killed, so that the person's
+    /// prompt does not wait for it.
+    fn hand_over_slow_ends(&self) {
+        let hidden = self.hidden.as_ref().map(HideWatch::descriptor);
+        let held = self.held.as_ref().map(HoldWatch::descriptor);
+        let watches: Vec<_> = hidden.into_iter().chain(held).collect();
+        let _ = self.sandbox.handle.send_over(&self.link, &watches);
     }
 
     /// What the gateway still knows belongs into the ledger before its end: it is told that no more

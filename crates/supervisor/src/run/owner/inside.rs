@@ -26,6 +26,10 @@ impl Owner<'_> {
         };
         match message {
             FromInside::Failed { error } => {
+                // Where nobody takes the listeners, the gateway has ended and has said why.
+                if error.step == "hand over" {
+                    self.hear_gateway();
+                }
                 let mend = mend::for_step(&error);
                 self.fail(RunError::Build { error, mend });
             }
@@ -43,10 +47,10 @@ impl Owner<'_> {
 
     pub(super) fn built(&mut self, capture: String, ipv6: bool, descriptors: Vec<OwnedFd>) {
         let mut descriptors = descriptors.into_iter();
-        if let Some(agent) = descriptors.next() {
-            if let Some(pid) = pid_of(&agent) {
-                self.agent = Some((agent, pid));
-            }
+        if let Some(agent) = descriptors.next()
+            && let Some(pid) = pid_of(&agent)
+        {
+            self.agent = Some((agent, pid));
         }
         if let Some(master) = descriptors.next() {
             match stdio::connect_terminal(&master) {

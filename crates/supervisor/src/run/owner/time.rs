@@ -45,9 +45,7 @@ impl Owner<'_> {
             return None;
         }
         self.looked_at_ms = elapsed;
-        if self.reload.is_due() {
-            self.reload_organisation();
-        }
+        self.reload_organisation();
         // A floor under the watches: lost events must not leave anything open.
         self.hold_again();
         if let Some(hidden) = &mut self.hidden {
