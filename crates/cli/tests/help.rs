@@ -1,4 +1,5 @@
 //! The command line as a person meets it: the first page is short, every verb explains itself.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use std::process::{Command, Output};
 

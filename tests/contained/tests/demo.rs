@@ -1,6 +1,7 @@
 //! The demo (S01, S02, S36): what a newcomer sees first must be true, and leave nothing behind.
 //!
 //! Its temporary directory lies below the fixture, so that the census counts what it started.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::process::Command;

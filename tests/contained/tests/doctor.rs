@@ -1,4 +1,5 @@
 //! S36: `ringfence doctor` says before a run what a run would meet: its verdict and the start agree.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::process::Command;
