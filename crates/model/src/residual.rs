@@ -216,9 +216,19 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
         "Processes inside may trace each other, and more of the kernel can be reached.",
     ),
     row(
+        "RR-DISK-WATCHED",
+        When::Always,
+        "The disk limit is watched, not capped: what lies in deleted files that are still open, in directories made unreadable, or in a `direct` workspace is not counted. A floor of free space on the host holds all the same.",
+    ),
+    row(
+        "RR-OWN-ADDRESS",
+        When::NetworkAllowed,
+        "An allowed name whose owner points it at a public address of this very host reaches what listens there.",
+    ),
+    row(
         "RR-MEMORY-WATCHED",
         When::MemoryWatched,
-        "The memory of all processes together is watched from outside and acted on after the fact, not capped by the kernel.",
+        "The memory of all processes together is watched from outside and acted on after the fact, not capped by the kernel; memory that no process maps (files in memory, full pipes) is not seen.",
     ),
     row(
         "RR-LANDLOCK",

@@ -51,10 +51,13 @@ pub fn clean(run: &RunDir) -> bool {
             gone &= remove_group(directory);
         }
     }
-    let _ = ringfence_workspace::remove_tree(&run.home());
-    let _ = ringfence_workspace::remove_tree(&run.file("caches"));
-    let _ = ringfence_workspace::remove_tree(&run.layer().join("work"));
-    discard_empty_layer(run);
+    remove(&run.home(), &[]);
+    remove(&run.file("caches"), &[]);
+    // What overlayfs leaves of its own behind, so that an unchanged layer goes with plain calls.
+    remove(&run.layer().join("work"), &["work", "incompat/volatile", "incompat"]);
+    if fs::remove_dir(run.layer().join("upper")).is_ok() {
+        let _ = fs::remove_dir(run.layer());
+    }
     gone
 }
 
@@ -102,12 +105,18 @@ fn placeholders_of_others(run: &RunDir) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A layer without a single entry is no change: nothing to review, nothing to keep.
-fn discard_empty_layer(run: &RunDir) {
-    let upper = run.layer().join("upper");
-    let empty = fs::read_dir(&upper).is_ok_and(|mut entries| entries.next().is_none());
-    if empty {
-        let _ = ringfence_workspace::remove_tree(&run.layer());
+/// Removes a directory of the run: most are empty, and then `rmdir(2)` is all it takes; `empty` names
+/// empty directories in it.
+fn remove(directory: &Path, empty: &[&str]) {
+    for name in empty {
+        let _ = fs::remove_dir(directory.join(name));
+    }
+    match fs::remove_dir(directory) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) => {
+            let _ = ringfence_workspace::remove_tree(directory);
+        }
     }
 }
 
