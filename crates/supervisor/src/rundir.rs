@@ -134,6 +134,22 @@ impl RunDir {
             .collect()
     }
 
+    /// Waits for this run's turn at what all runs of the user share; it lasts as long as the
+    /// descriptor.
+    #[must_use]
+    pub fn turn(&self) -> Option<OwnedFd> {
+        let state = self.path.parent()?.parent()?;
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(state.join("shared.lock"))
+            .ok()?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).ok()?;
+        Some(file.into())
+    }
+
     /// The run's id.
     #[must_use]
     pub fn id(&self) -> &RunId {
