@@ -167,6 +167,9 @@ impl Walk<'_> {
             Some(low) => (bits(low) != bits(up)).then_some(Kind::ModeChanged),
         };
         if let Some(kind) = kind {
+            if let (Kind::TypeChanged, Some(low)) = (kind, &low) {
+                self.vacate(low);
+            }
             let mut change = self.change(path.clone(), kind, up, low, None, held);
             if kind == Kind::ModeChanged {
                 // A directory's ctime is of its entries, which are judged one by one.
@@ -450,10 +453,18 @@ impl Walk<'_> {
         match (origin, low) {
             // With several names one of them may be the old one.
             (Some(origin), None) if up.links == 1 => self.copied.push((self.out.len(), origin)),
-            (None, Some(low)) if low.node == Node::File => self.vacated += 1,
+            (None, Some(low)) => self.vacate(low),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Something that is no copy stands where the project has a file: that file may have been renamed.
+    fn vacate(&mut self, low: &Meta) {
+        if low.node == Node::File {
+            self.vacated += 1;
+            self.inodes.insert(low.device.1);
+        }
     }
 
     /// A file that was copied up from one that the project has no more. Was it renamed in the

@@ -113,24 +113,43 @@ fn step() -> impl Strategy<Value = String> {
     })
 }
 
+/// Runs work through a layer and applies it, and runs it directly; both must come to the same.
+fn same_either_way(before: &[String], work: &[String]) -> Result<(), TestCaseError> {
+    let join = |steps: &[String]| {
+        steps
+            .iter()
+            .map(|s| format!("{{ {s}; }} 2>/dev/null || true"))
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    let (project, script) = (format!("true; {}", join(before)), join(work));
+    let f = Fixture::new(&project);
+    if f.overlay(&script) {
+        let direct = Fixture::new(&project);
+        direct.shell("lower", &script);
+        let report = f.apply(&[]);
+        prop_assert!(report.is_complete(), "{before:?} {work:?}: {report:?}");
+        prop_assert_eq!(f.tree("lower"), direct.tree("lower"), "{:?} {:?}", before, work);
+        prop_assert!(f.listed().is_empty() && f.tree("upper").is_empty());
+    }
+    Ok(())
+}
+
+/// PB9: cases that once went wrong.
+#[test]
+fn pb9_a_renamed_file_whose_old_name_is_taken_again_is_no_conflict() {
+    let steps = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    for work in [["mv b d", "mkdir b"], ["mv b d", "echo new >b"], ["mv b d", "ln -sn a b"]] {
+        same_either_way(&steps(&["echo 0 >b"]), &steps(&work)).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn pb9_random_work_through_a_layer_and_apply_equals_the_work_itself(
         before in prop::collection::vec(step(), 0..8), work in prop::collection::vec(step(), 1..14)
     ) {
-        let join = |steps: &[String]| {
-            steps.iter().map(|s| format!("{{ {s}; }} 2>/dev/null || true")).collect::<Vec<_>>().join("; ")
-        };
-        let (project, script) = (format!("true; {}", join(&before)), join(&work));
-        let f = Fixture::new(&project);
-        if f.overlay(&script) {
-            let direct = Fixture::new(&project);
-            direct.shell("lower", &script);
-            let report = f.apply(&[]);
-            prop_assert!(report.is_complete(), "{before:?} {work:?}: {report:?}");
-            prop_assert_eq!(f.tree("lower"), direct.tree("lower"), "{:?} {:?}", before, work);
-            prop_assert!(f.listed().is_empty() && f.tree("upper").is_empty());
-        }
+        same_either_way(&before, &work)?;
     }
 }
