@@ -233,7 +233,7 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
     row(
         "RR-LANDLOCK",
         When::LandlockBelow(6),
-        "There is no second layer beneath the namespaces for abstract sockets and signals; below ABI 3 none for truncation either.",
+        "There is no second layer beneath the namespaces for abstract sockets and signals.",
     ),
 ];
 

@@ -81,8 +81,11 @@ pub fn confine(writable: Vec<OwnedFd>, floor: u32) -> Result<u32, LandlockError>
     // Every way to change something. Looking and starting programs are left to the constructed root
     // and to noexec: a rule for them would only repeat those, at the price of a walk up to the root
     // for each open (measured: half as much again).
-    let look: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
-    let changes = AccessFs::from_all(level) & !look;
+    // Truncation is asked for at every open too (it may follow by descriptor); by path it needs a
+    // mount that is not read-only, and those are exactly the writable places.
+    let left_out: BitFlags<AccessFs> =
+        AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute | AccessFs::Truncate;
+    let changes = AccessFs::from_all(level) & !left_out;
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(changes)?;

@@ -239,7 +239,6 @@ fn landlock(facts: &Facts) -> Row {
     }
     let lacks: Vec<&str> = [
         (2, "moves between directories are refused rather than judged"),
-        (3, "truncation has no second layer"),
         (5, "device ioctls have no second layer"),
         (6, "abstract sockets and signals have no second layer"),
     ]

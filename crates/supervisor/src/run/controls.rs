@@ -52,7 +52,6 @@ pub fn list(boundary: &Boundary, measured: &Measured<'_>) -> Vec<Control> {
 fn landlock(floor: u32, abi: u32, kernel: u32) -> Control {
     let missing: Vec<&str> = [
         (2, "moves between directories"),
-        (3, "truncation"),
         (5, "device ioctls"),
         (6, "signals and abstract sockets out of the sandbox"),
     ]
