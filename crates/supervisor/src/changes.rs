@@ -267,20 +267,7 @@ mod tests {
             write(&run.layer().join("upper").join(file), "by the agent\n");
         }
         let start = clock::now();
-        let info = RunInfo {
-            id: run.id().clone(),
-            name: None,
-            agent: "sh".to_owned(),
-            argv: vec!["sh".to_owned()],
-            workspace: at("project"),
-            mode: WorkspaceMode::Review,
-            started: start.unix_s,
-            started_ns: start.unix_ns,
-            policy: "p".to_owned(),
-            supervisor: 1,
-            supervisor_start: None,
-            person: "p".to_owned(),
-        };
+        let info = RunInfo::sample(&run, at("project"), start);
         run.write_json("run.json", &info).unwrap();
         let mut recorder = Recorder::create(&run, subject(&info), start).unwrap();
         recorder.record(&Event::Sensor { what: "a run".to_owned() }).unwrap();

@@ -202,7 +202,6 @@ pub fn subject(info: &RunInfo) -> Subject {
 
 #[cfg(test)]
 mod tests {
-    use ringfence_model::boundary::WorkspaceMode;
     use ringfence_model::decision::Decision;
     use ringfence_model::id::RunId;
     use ringfence_model::request::{Action, Context, Request, Resource};
@@ -219,20 +218,7 @@ mod tests {
         let run = RunDir::new(&paths, RunId::new(1, 1));
         let lock = run.create().unwrap();
         let start = clock::now();
-        let info = RunInfo {
-            id: run.id().clone(),
-            name: None,
-            agent: "sh".to_owned(),
-            argv: vec!["sh".to_owned()],
-            workspace: at("project"),
-            mode: WorkspaceMode::Review,
-            started: start.unix_s,
-            started_ns: start.unix_ns,
-            policy: "p".to_owned(),
-            supervisor: 1,
-            supervisor_start: None,
-            person: "p".to_owned(),
-        };
+        let info = RunInfo::sample(&run, at("project"), start);
         run.write_json("run.json", &info).unwrap();
         let mut recorder = Recorder::create(&run, subject(&info), start).unwrap();
         recorder.record(&Event::Sensor { what: "the first".to_owned() }).unwrap();

@@ -55,6 +55,27 @@ pub struct RunInfo {
     pub person: String,
 }
 
+#[cfg(test)]
+impl RunInfo {
+    /// An ordinary review run, for tests.
+    pub(crate) fn sample(run: &RunDir, workspace: PathBuf, start: crate::clock::Moment) -> Self {
+        Self {
+            id: run.id().clone(),
+            name: None,
+            agent: "sh".to_owned(),
+            argv: vec!["sh".to_owned()],
+            workspace,
+            mode: WorkspaceMode::Review,
+            started: start.unix_s,
+            started_ns: start.unix_ns,
+            policy: "p".to_owned(),
+            supervisor: 1,
+            supervisor_start: None,
+            person: "p".to_owned(),
+        }
+    }
+}
+
 /// What a crash may leave on the host, written before it is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleanup {

@@ -34,7 +34,7 @@ fn between(before: &[Mount], target: &Path) -> Vec<PathBuf> {
     let Some(parent) = target.parent() else { return Vec::new() };
     let covering = before
         .iter()
-        .filter(|mount| is_tree(&mount.kind) && parent.starts_with(&mount.target))
+        .filter(|mount| is_mount(&mount.kind) && parent.starts_with(&mount.target))
         .max_by_key(|mount| mount.target.components().count());
     let Some(covering) = covering.filter(|mount| is_own(mount)) else { return Vec::new() };
     let mut directories: Vec<PathBuf> = parent
@@ -48,10 +48,6 @@ fn between(before: &[Mount], target: &Path) -> Vec<PathBuf> {
 
 fn is_mount(kind: &MountKind) -> bool {
     matches!(kind, MountKind::Bind { .. } | MountKind::Tmpfs { .. } | MountKind::Overlay { .. })
-}
-
-fn is_tree(kind: &MountKind) -> bool {
-    is_mount(kind)
 }
 
 /// The private home is bound from another place than it is seen at; host trees are not.

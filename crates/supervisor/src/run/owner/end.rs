@@ -11,9 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::Owner;
+use super::inside::{build_error, exec_error};
 use crate::clock;
 use crate::limits::LAST_WORDS_MS;
-use crate::mend;
 use crate::plan::{HideWatch, HoldWatch};
 use crate::run::{Denied, Finished, RunError};
 
@@ -24,13 +24,10 @@ impl Owner<'_> {
             match serde_json::from_slice(&bytes) {
                 Ok(FromInside::Exited { code }) => self.code = Some(code),
                 Ok(FromInside::Failed { error }) => {
-                    let mend = mend::for_step(&error);
-                    self.error.get_or_insert(RunError::Build { error, mend });
+                    self.error.get_or_insert_with(|| build_error(error));
                 }
                 Ok(FromInside::ExecFailed { program, errno }) => {
-                    let source = std::io::Error::from_raw_os_error(errno);
-                    let code = if errno == 2 { 127 } else { 126 };
-                    self.error.get_or_insert(RunError::Exec { program, source, code });
+                    self.error.get_or_insert_with(|| exec_error(program, errno));
                 }
                 Ok(_) => {}
                 Err(_) => break,

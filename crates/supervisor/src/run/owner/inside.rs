@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use ringfence_jail::{FromInside, Probe};
+use ringfence_jail::{FromInside, Probe, StepError};
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
 use ringfence_sys::seccomp::notify::Listener;
@@ -30,16 +30,12 @@ impl Owner<'_> {
                 if error.step == "hand over" {
                     self.hear_gateway();
                 }
-                let mend = mend::for_step(&error);
-                self.fail(RunError::Build { error, mend });
+                self.fail(build_error(error));
             }
             FromInside::Built { capture, ipv6, .. } => self.built(capture, ipv6, descriptors),
             FromInside::Ready { landlock, probes } => self.ready(landlock, probes, descriptors),
             FromInside::ExecFailed { program, errno } => {
-                let source = std::io::Error::from_raw_os_error(errno);
-                const ENOENT: i32 = 2;
-                let code = if errno == ENOENT { 127 } else { 126 };
-                self.fail(RunError::Exec { program, source, code });
+                self.fail(exec_error(program, errno));
             }
             FromInside::Exited { code } => self.code = Some(code),
         }
@@ -145,4 +141,18 @@ fn pid_of(pidfd: &OwnedFd) -> Option<Pid> {
     // -1 stands for a process that is gone.
     let number: i32 = number.parse().ok().filter(|number| *number > 0)?;
     Pid::from_raw(number)
+}
+
+/// A step of building failed inside.
+pub(super) fn build_error(error: StepError) -> RunError {
+    let mend = mend::for_step(&error);
+    RunError::Build { error, mend }
+}
+
+/// The program could not be started: 127 where there is none, 126 else, as shells do.
+pub(super) fn exec_error(program: String, errno: i32) -> RunError {
+    const ENOENT: i32 = 2;
+    let source = std::io::Error::from_raw_os_error(errno);
+    let code = if errno == ENOENT { 127 } else { 126 };
+    RunError::Exec { program, source, code }
 }
