@@ -1,6 +1,7 @@
-//! Where the built programs are.
+//! Where the built programs are, and how a test puts a program somewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Variable that names another `ringfence`.
 const OVERRIDE: &str = "RINGFENCE_BIN";
@@ -45,4 +46,29 @@ pub fn attack_directory() -> PathBuf {
         "build it with `cargo build -p ringfence-contained-tests`",
     );
     program.parent().expect("a directory").to_owned()
+}
+
+/// Copies a program so that it can be started at once.
+///
+/// A process of its own does the writing. A descriptor open for writing in the test's process is inherited by
+/// whatever another test starts at that moment, and until that has called exec, starting the copy fails with
+/// "Text file busy" (`ETXTBSY`, execve(2)).
+///
+/// # Panics
+/// If it cannot be copied.
+pub fn copy_program(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg("--").args([from, to]).status();
+    assert!(done.is_ok_and(|status| status.success()), "cp {} {}", from.display(), to.display());
+}
+
+/// Writes a script that can be started at once; see [`copy_program`].
+///
+/// # Panics
+/// If it cannot be written.
+pub fn write_script(path: &Path, text: &str) {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text).expect("a script's text");
+    let done = Command::new("install").args(["-m", "755", "--"]).args([&draft, path]).status();
+    assert!(done.is_ok_and(|status| status.success()), "install {}", path.display());
+    std::fs::remove_file(draft).expect("the script's draft");
 }

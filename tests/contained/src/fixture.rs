@@ -13,7 +13,7 @@ use crate::canary::CANARIES;
 use crate::census::Census;
 use crate::job::{Job, Outcome};
 use crate::ledger::Ledger;
-use crate::{attack_directory, ringfence};
+use crate::{attack_directory, copy_program, ringfence};
 
 /// Variable that names another directory for fixtures than the system's temporary one.
 const PLACE: &str = "RINGFENCE_TEST_DIR";
@@ -67,7 +67,7 @@ impl Fixture {
         // A copy, so that only this one program of the build directory is seen inside.
         fs::create_dir_all(&self.tools).unwrap();
         let attack = attack_directory().join("ringfence-attack");
-        fs::copy(attack, self.tools.join("ringfence-attack")).unwrap();
+        copy_program(&attack, &self.tools.join("ringfence-attack"));
     }
 
     fn git(&self, arguments: &[&str]) {

@@ -30,7 +30,7 @@ pub mod limits;
 pub mod operations;
 pub mod protected;
 
-pub use binary::{attack_directory, ringfence};
+pub use binary::{attack_directory, copy_program, ringfence, write_script};
 pub use canary::{CANARIES, Canary, expose};
 pub use census::{Census, descends_from_us, processes_of};
 pub use fixture::Fixture;

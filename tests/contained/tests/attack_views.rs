@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use ringfence_contained_tests::{Fixture, expose, is_root};
+use ringfence_contained_tests::{Fixture, expose, is_root, write_script};
 
 /// What a refused change may answer: read-only mount, Landlock, ownership, mount point, other mount.
 const REFUSALS: [&str; 5] = ["EROFS", "EACCES", "EPERM", "EBUSY", "EXDEV"];
@@ -215,8 +215,7 @@ fn f28_f02_a_program_opens_nothing_but_itself() {
     let probe = "#!/bin/sh\necho program-ran\ncat \"$HOME/notes/token.txt\" \"$HOME/work/sibling/secret.txt\"\nexit 0\n";
     for place in ["notes/tool", "work/tool"] {
         let tool = fixture.home().join(place);
-        fs::write(&tool, probe).unwrap();
-        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&tool, probe);
         // As an earlier run of an agent in a direct workspace could leave it.
         let link = fixture.project().join("run");
         let _ = fs::remove_file(&link);

@@ -6,9 +6,7 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt;
-
-use ringfence_contained_tests::{Fixture, expose};
+use ringfence_contained_tests::{Fixture, copy_program, expose, write_script};
 use support::tcp::{LEAK, Sink};
 use support::world::World;
 
@@ -38,8 +36,7 @@ fn forbidden(fixture: &Fixture, mark: &str) {
     let text = format!(
         "#!/bin/sh\ncat ~/.ssh/id_rsa ../sibling/secret.txt\necho reached > '{mark}'\necho ran\n"
     );
-    std::fs::write(&program, text).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&program, &text);
 }
 
 fn all_ways() -> String {
@@ -144,7 +141,7 @@ fn s13_the_program_inside_cannot_act_on_its_own_run() {
     let fixture = Fixture::new();
     let directory = fixture.root().join("given");
     std::fs::create_dir_all(&directory).unwrap();
-    std::fs::copy(fixture.binary(), directory.join("ringfence")).unwrap();
+    copy_program(fixture.binary(), &directory.join("ringfence"));
     let given = directory.display();
     let outcome = fixture.job().flags(["--ro", &given.to_string()]).sh(&format!(
         "for verb in 'ps' \"kill $RINGFENCE_RUN\" \"inspect $RINGFENCE_RUN\" \"logs $RINGFENCE_RUN\" \"apply $RINGFENCE_RUN\"; do\n\
