@@ -23,7 +23,7 @@ Commands:
   discard   Throw a run's changes away
   policy    Check and show the policy
 
-More: trust, inspect, audit, completions (ringfence COMMAND --help tells about each)
+More: checkpoint, restore, trust, inspect, audit, completions (ringfence COMMAND --help tells about each)
 
 Options:
 {options}
@@ -67,6 +67,10 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Throw a run's changes away
     Discard(RunNameArgs),
+    /// Name this moment of a run, to take its workspace back to
+    Checkpoint(CheckpointArgs),
+    /// Take a pair workspace back to a moment
+    Restore(RestoreArgs),
     /// Check and show the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -118,7 +122,7 @@ pub struct PolicyArgs {
     /// Let the host reach a port inside, on its loopback
     #[arg(long, value_name = "[HOST:]INSIDE")]
     pub publish: Vec<String>,
-    /// How the project is seen: review (changes kept apart), direct or read-only
+    /// How the project is seen: review (changes kept apart), pair (changes can be taken back), direct or read-only
     #[arg(short, long, value_name = "MODE")]
     pub workspace: Option<String>,
     /// Which programs may be started: any, or only the read-only base
@@ -243,6 +247,9 @@ pub struct DiffArgs {
     /// Only names and sizes
     #[arg(long)]
     pub stat: bool,
+    /// Only what changed since this moment of a pair workspace
+    #[arg(long, value_name = "MOMENT")]
+    pub since: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -257,6 +264,34 @@ pub struct ApplyArgs {
     /// Only these paths; what the host would execute is applied only when it is named here
     #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `checkpoint`.
+#[derive(Debug, Args)]
+pub struct CheckpointArgs {
+    /// Its name; without, one is made up
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Run id, its beginning, or a sandbox's name; without, this project's latest run
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The moment: a checkpoint's name, or start; without, the start of the run
+    #[arg(value_name = "MOMENT")]
+    pub to: Option<String>,
+    /// Run id, its beginning, or a sandbox's name; without, this project's latest run
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Only list the moments
+    #[arg(long, conflicts_with = "to")]
+    pub list: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -39,6 +39,8 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Diff(args) => commands::changes::diff(&args),
         Command::Apply(args) => commands::changes::apply(&args),
         Command::Discard(args) => commands::changes::discard(&args),
+        Command::Checkpoint(args) => commands::moments::checkpoint(&args),
+        Command::Restore(args) => commands::moments::restore(&args),
         Command::Policy(PolicyCommand::Check(args)) => commands::policy::check(args.policy),
         Command::Policy(PolicyCommand::Show(args)) => commands::policy::show(args),
         Command::Policy(PolicyCommand::Schema) => commands::policy::schema(),

@@ -63,16 +63,18 @@ fn prepare(
         .map_err(|error| StepError::refused("apply", "Landlock", error.to_string()))?;
     let listener = seccomp::install(launch.filter, launch.notify_exec)
         .during("install", "the system call filter")?;
-    let probes = self_test::run(boundary, &launch.probes);
-    let held = probes.iter().all(|probe| probe.held);
-    let descriptors: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
     // Init is hidden from everything; what becomes the agent must be readable for its supervisor,
     // which records what is started. Nothing else runs inside yet.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
         .during("show", "the agent to its supervisor")?;
-    say(life, &FromInside::Ready { landlock: abi, probes }, &descriptors);
+    // Before the self-test: in a `pair` workspace its attempts wait for an answer, too.
+    let descriptors: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
+    say(life, &FromInside::Listening {}, &descriptors);
     drop(descriptors);
     drop(listener);
+    let probes = self_test::run(boundary, &launch.probes);
+    let held = probes.iter().all(|probe| probe.held);
+    say(life, &FromInside::Ready { landlock: abi, probes }, &[]);
     if !held {
         exit_now(125);
     }

@@ -103,7 +103,8 @@ pub(crate) fn width(mode: WorkspaceMode) -> u8 {
     match mode {
         WorkspaceMode::ReadOnly => 0,
         WorkspaceMode::Review => 1,
-        WorkspaceMode::Direct => 2,
+        WorkspaceMode::Pair => 2,
+        WorkspaceMode::Direct => 3,
     }
 }
 

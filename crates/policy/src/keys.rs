@@ -60,7 +60,7 @@ const fn key(
 }
 
 /// Modes of the workspace.
-pub const MODES: &[&str] = &["review", "direct", "read-only"];
+pub const MODES: &[&str] = &["review", "pair", "direct", "read-only"];
 /// Modes of exec.
 pub const EXEC: &[&str] = &["any", "base"];
 

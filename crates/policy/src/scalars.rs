@@ -59,9 +59,10 @@ pub(crate) fn parse_profile(text: &str) -> Result<String, Fault> {
 pub(crate) fn parse_mode(text: &str) -> Result<WorkspaceMode, Fault> {
     match text {
         "review" => Ok(WorkspaceMode::Review),
+        "pair" => Ok(WorkspaceMode::Pair),
         "direct" => Ok(WorkspaceMode::Direct),
         "read-only" => Ok(WorkspaceMode::ReadOnly),
-        _ => Err(fault("workspace.mode", text, "the modes are review, direct, read-only")),
+        _ => Err(fault("workspace.mode", text, "the modes are review, pair, direct, read-only")),
     }
 }
 

@@ -22,6 +22,8 @@ pub const LAST_WORDS_MS: u64 = 500;
 pub const MASKS_PER_TURN: usize = 64;
 /// Hidden names that may appear during one run; more end it.
 pub const LATER_MASKS: usize = 4_096;
+/// Questions that may wait for the keeper of a `pair` workspace.
+pub const KEEPER_QUESTIONS: usize = 8;
 /// Control connections at once.
 pub const CONTROL_CONNECTIONS: usize = 32;
 /// Bytes that wait for the terminal or a pipe before the agent's output is no longer read.

@@ -21,6 +21,8 @@ fn holds(when: When, compiled: &Compiled, boundary: &Boundary, memory_enforced: 
     match when {
         When::Always => true,
         When::WorkspaceWritable => mode != WorkspaceMode::ReadOnly,
+        When::InPlace => mode.writes_in_place(),
+        When::Pair => mode == WorkspaceMode::Pair,
         When::Direct => mode == WorkspaceMode::Direct,
         When::Unprotected => !compiled.workspace.unprotect.is_empty(),
         When::NamedHome => compiled.name.is_some(),

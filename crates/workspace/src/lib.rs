@@ -16,6 +16,7 @@ mod compare;
 pub mod diff;
 mod error;
 mod host_executed;
+pub mod journal;
 mod land;
 pub mod layer;
 pub mod limits;

@@ -20,6 +20,9 @@ pub const XATTR_BYTES: usize = 64 * 1024;
 pub const GIT_CONFIG_BYTES: u64 = 256 * 1024;
 /// Times that `openat2` is tried again when the tree changed under it (`EAGAIN`).
 pub const OPEN_TRIES: usize = 16;
+/// Largest file, in bytes, that a `pair` workspace copies before it is written, where the file system
+/// cannot share blocks.
+pub const KEPT_FILE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Temporary names tried in one directory before giving up.
 pub const TEMPORARY_NAMES: u32 = 100;
 /// Directories that a removal descends before it moves what is deeper to the top.

@@ -9,6 +9,7 @@ pub mod init;
 pub mod inspect;
 pub mod kill;
 pub mod logs;
+pub mod moments;
 pub mod policy;
 pub mod ps;
 pub mod run;

@@ -256,7 +256,9 @@ fn workspace_mounts(
     let root = &compiled.workspace.root;
     mounts.push(match setting.mode {
         WorkspaceMode::ReadOnly => bind(root, root, Access::ReadOnly, exec, true)?,
-        WorkspaceMode::Direct => bind(root, root, Access::ReadWrite, exec, true)?,
+        WorkspaceMode::Pair | WorkspaceMode::Direct => {
+            bind(root, root, Access::ReadWrite, exec, true)?
+        }
         WorkspaceMode::Review => overlay(root, root, &setting.run.layer(), exec)?,
     });
     Ok(())

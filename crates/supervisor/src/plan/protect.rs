@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use ringfence_model::boundary::{Access, Mount, MountKind, WorkspaceMode};
+use ringfence_model::boundary::{Access, Mount, MountKind};
 use ringfence_policy::{Compiled, PROTECTED};
 use ringfence_sys::mounts;
 use rustix::fs::{Mode, OFlags};
@@ -132,12 +132,12 @@ pub struct Protection {
     pub placeholders: Placeholders,
 }
 
-/// Plans the protection of everything that the agent may change in place: the workspace in mode
-/// `direct`, and every directory that is granted for writing.
+/// Plans the protection of everything that the agent may change in place: the workspace in the modes
+/// `pair` and `direct`, and every directory that is granted for writing.
 pub fn plan(compiled: &Compiled, setting: &Setting<'_>) -> Result<Protection, PlanError> {
     let mut protection = Protection::default();
     let workspace = &compiled.workspace.root;
-    if setting.mode == WorkspaceMode::Direct {
+    if setting.mode.writes_in_place() {
         protection.add(protect(workspace, compiled, setting)?);
     }
     for grant in &compiled.files {

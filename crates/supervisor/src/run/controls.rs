@@ -92,6 +92,9 @@ fn workspace(boundary: &Boundary) -> Control {
         "workspace",
         match boundary.workspace.mode {
             WorkspaceMode::Review => "review: changes go to a layer of their own",
+            WorkspaceMode::Pair => {
+                "pair: what changes replace is kept before they happen; protected paths are held read-only"
+            }
             WorkspaceMode::Direct => "direct: protected paths are held read-only",
             WorkspaceMode::ReadOnly => "read-only",
         },

@@ -7,6 +7,7 @@ mod end;
 mod exec;
 mod gateway;
 mod inside;
+pub(super) mod keeper;
 mod people;
 mod time;
 
@@ -29,7 +30,8 @@ use rustix::process::{Pid, Signal, pidfd_send_signal};
 use super::start::Traps;
 use super::{Finished, RunError, system};
 use crate::clock;
-use crate::control_server::ControlServer;
+use crate::control_server::{ControlServer, Question};
+use crate::pair::Keeper;
 use crate::plan::{HideWatch, HoldWatch};
 use crate::recorder::Recorder;
 use crate::reload::Reload;
@@ -69,6 +71,8 @@ pub struct Parts<'a> {
     pub held: Option<HoldWatch>,
     /// The organisation's policy as it was compiled.
     pub organisation: Option<Vec<u8>>,
+    /// Keeps what changes of a `pair` workspace replace.
+    pub keeper: Option<Keeper>,
 }
 
 /// How far the start has come.
@@ -102,6 +106,9 @@ pub struct Owner<'a> {
     control: ControlServer,
     signals: OwnedFd,
     listener: Option<Listener>,
+    keeper: Option<Keeper>,
+    /// Questions that the keeper will answer.
+    asked: Vec<(u64, Question)>,
     agent: Option<(OwnedFd, Pid)>,
     master: Option<OwnedFd>,
     raw: Option<RawTerminal>,
@@ -146,6 +153,7 @@ enum Token {
     Link,
     Signals,
     Listener,
+    Keeper,
     Hidden,
     Held,
     Control,
@@ -196,6 +204,8 @@ impl<'a> Owner<'a> {
             control,
             signals,
             listener: None,
+            keeper: parts.keeper,
+            asked: Vec::new(),
             agent: None,
             master: None,
             raw: None,
@@ -258,6 +268,7 @@ impl<'a> Owner<'a> {
                 Token::Link => self.hear_gateway(),
                 Token::Signals => self.hear_signals(),
                 Token::Listener => self.hear_exec(),
+                Token::Keeper => self.hear_keeper(),
                 Token::Hidden => self.hide_what_appeared(),
                 Token::Held => self.hold_again(),
                 Token::Control => {}
@@ -281,6 +292,9 @@ impl<'a> Owner<'a> {
         watched.push((Token::Signals, PollFd::new(&self.signals, PollFlags::IN)));
         watched
             .extend(self.listener.iter().map(|l| (Token::Listener, PollFd::new(l, PollFlags::IN))));
+        watched.extend(
+            self.keeper.iter().map(|k| (Token::Keeper, PollFd::new(&k.link, PollFlags::IN))),
+        );
         watched.extend(self.hidden.as_ref().map(|h| (Token::Hidden, h.interest())));
         watched.extend(self.held.as_ref().map(|h| (Token::Held, h.interest())));
         watched.extend(self.control.interests().map(|fd| (Token::Control, fd)));

@@ -22,6 +22,7 @@ use super::{Finished, Options, Person as Asked, RunError, manifest, system};
 use crate::clock::{self, Moment};
 use crate::host::Person;
 use crate::load::Layers;
+use crate::pair;
 use crate::paths::{Paths, make_private};
 use crate::plan::{self, HoldWatch, Plan, Setting};
 use crate::recorder::Recorder;
@@ -47,7 +48,7 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
     for note in &prepared.plan.notes {
         asked.note(note);
     }
-    let result = prepared.start();
+    let result = prepared.start(asked);
     if result.is_err() {
         prepared.undo();
     }
@@ -140,7 +141,7 @@ impl Preparation {
         begun: Moment,
     ) -> Result<Self, RunError> {
         let default =
-            if stdio::interactive() { WorkspaceMode::Direct } else { WorkspaceMode::Review };
+            if stdio::interactive() { WorkspaceMode::Pair } else { WorkspaceMode::Review };
         let mode = compiled.workspace.mode_or(default);
         let person = Person::current();
         let run = RunDir::new(paths, RunId::new(begun.unix_ms(), random()?));
@@ -226,7 +227,7 @@ impl Preparation {
         }
     }
 
-    fn start(&mut self) -> Result<Finished, RunError> {
+    fn start(&mut self, asked: &mut dyn Asked) -> Result<Finished, RunError> {
         let standard = stdio::plan().map_err(system("examine the standard descriptors"))?;
         let hidden = self.plan.hidden.take();
         let organisation = self.organisation.take();
@@ -239,11 +240,13 @@ impl Preparation {
         self.plan.placeholders.create().map_err(system("hold the project's protected names"))?;
         let held = HoldWatch::start(&boundary.mounts)
             .map_err(system("watch the project's protected names"))?;
+        let keeper = self.keeper(asked)?;
         let filter = seccomp::compile(
             seccomp::Options {
                 debug: boundary.debug,
                 exec_base: boundary.exec == ExecMode::Base,
                 notify_exec: true,
+                notify_writes: boundary.workspace.mode == WorkspaceMode::Pair,
             },
             seccomp::Arch::NATIVE,
         )
@@ -284,13 +287,36 @@ impl Preparation {
             hidden,
             held,
             organisation,
+            keeper,
         })?;
         let finished = owner.watch_over()?;
         if heal::clean(&self.run) {
             self.run.unmark_live();
         }
         drop(self.lock.take());
-        Ok(Finished { changes: self.run.layer().exists(), ..finished })
+        let changes = match boundary.workspace.mode {
+            WorkspaceMode::Pair => pair::Place::of(&self.run).has_changes(),
+            _ => self.run.layer().exists(),
+        };
+        Ok(Finished { changes, ..finished })
+    }
+
+    /// In a `pair` workspace: who keeps what changes replace.
+    fn keeper(&self, asked: &mut dyn Asked) -> Result<Option<pair::Keeper>, RunError> {
+        let workspace = &self.plan.boundary.workspace;
+        if workspace.mode != WorkspaceMode::Pair {
+            return Ok(None);
+        }
+        let place = pair::Place::of(&self.run);
+        place.make().map_err(system("make the journal of the workspace"))?;
+        if !place.shares_a_file_system(&workspace.root) {
+            asked.note(
+                "the project is on another file system than ringfence's state: what is deleted is copied first",
+            );
+        }
+        pair::Keeper::start(place, workspace)
+            .map(Some)
+            .map_err(system("start the keeper of the workspace"))
     }
 
     fn group(&self, homes: &Homes, name: &str) -> Result<Group, RunError> {
