@@ -99,6 +99,12 @@ pub fn changes(run: &RunDir) -> Result<Vec<Change>, ChangesError> {
     }
 }
 
+/// The path of a change, as a person may see it.
+#[must_use]
+pub fn shown(change: &Change) -> String {
+    change.shown()
+}
+
 /// How `diff` shows them.
 #[derive(Clone, Copy, Debug)]
 pub struct View {

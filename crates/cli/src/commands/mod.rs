@@ -11,6 +11,7 @@ pub mod kill;
 pub mod logs;
 pub mod policy;
 pub mod ps;
+pub mod removal;
 pub mod run;
 pub mod trust;
 pub mod why;
