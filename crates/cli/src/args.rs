@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ringfence_supervisor::removal::Age;
 
 const HELP: &str = "\
 {about}
@@ -23,7 +24,7 @@ Commands:
   discard   Throw a run's changes away
   policy    Check and show the policy
 
-More: checkpoint, restore, trust, inspect, audit, completions (ringfence COMMAND --help tells about each)
+More: checkpoint, restore, trust, inspect, audit, rm, prune, completions (ringfence COMMAND --help tells about each)
 
 Options:
 {options}
@@ -71,6 +72,10 @@ pub enum Command {
     Checkpoint(CheckpointArgs),
     /// Take a pair workspace back to a moment
     Restore(RestoreArgs),
+    /// Remove ended runs, with their layers and ledgers
+    Rm(RmArgs),
+    /// Remove what was not used for long
+    Prune(PruneArgs),
     /// Check and show the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -292,6 +297,46 @@ pub struct RestoreArgs {
     /// Only list the moments
     #[arg(long, conflicts_with = "to")]
     pub list: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rm`.
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// Run ids, their beginnings, or sandboxes' names (the latest run of that name)
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// Lose changes that are not in the project
+    #[arg(short, long)]
+    pub force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `prune`; without a kind, runs and homes.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Only what was not used for so long, such as 12h; 0s for everything that is not in use
+    #[arg(long, value_name = "TIME", default_value = "30d")]
+    pub older_than: Age,
+    /// What ended runs left beside their records: layers, homes, caches
+    #[arg(long)]
+    pub runs: bool,
+    /// Kept homes of named sandboxes
+    #[arg(long)]
+    pub homes: bool,
+    /// Ended runs as a whole, their ledgers too
+    #[arg(long)]
+    pub ledgers: bool,
+    /// Only say what would be removed
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Lose changes that are not in the project
+    #[arg(short, long)]
+    pub force: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -41,6 +41,8 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Discard(args) => commands::changes::discard(&args),
         Command::Checkpoint(args) => commands::moments::checkpoint(&args),
         Command::Restore(args) => commands::moments::restore(&args),
+        Command::Rm(args) => commands::removal::rm(&args),
+        Command::Prune(args) => commands::removal::prune(&args),
         Command::Policy(PolicyCommand::Check(args)) => commands::policy::check(args.policy),
         Command::Policy(PolicyCommand::Show(args)) => commands::policy::show(args),
         Command::Policy(PolicyCommand::Schema) => commands::policy::schema(),

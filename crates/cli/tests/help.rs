@@ -36,6 +36,8 @@ fn every_verb_explains_itself() {
         "diff",
         "apply",
         "discard",
+        "rm",
+        "prune",
         "policy",
         "trust",
         "audit",

@@ -48,7 +48,7 @@ pub use profiles::{DEFAULT as DEFAULT_PROFILE, names as profile_names, text as p
 pub use protected::{PROTECTED, Protected};
 pub use schema::schema;
 pub use sensitive::{SENSITIVE, Sensitive, is_sensitive};
-pub use values::Sourced;
+pub use values::{Sourced, duration};
 pub use variables::dangerous_variable;
 
 /// SHA-256 of some bytes, as 64 lower-case hex digits.

@@ -112,6 +112,12 @@ fn no_moment(info: &RunInfo, since: Option<&str>) -> Result<(), ChangesError> {
     }
 }
 
+/// The path of a change, as a person may see it.
+#[must_use]
+pub fn shown(change: &Change) -> String {
+    change.shown()
+}
+
 /// How `diff` shows them.
 #[derive(Clone, Copy, Debug)]
 pub struct View {

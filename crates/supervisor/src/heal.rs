@@ -18,8 +18,9 @@ use crate::plan::remove_placeholders;
 use crate::recorder::Totals;
 use crate::rundir::{self, Cleanup, RunDir, RunInfo};
 
-/// Cleans up after every run whose supervisor is gone.
+/// Cleans up after every run whose supervisor is gone, and goes on with removals that were interrupted.
 pub fn heal(paths: &Paths) {
+    crate::removal::finish(paths);
     for run in rundir::live(paths) {
         if let Some(_lock) = run.try_lock() {
             let clean = clean(&run);

@@ -23,6 +23,7 @@ pub mod limits;
 mod mark;
 mod prune;
 pub mod remove;
+pub mod usage;
 mod walk;
 
 pub use apply::{ApplyOptions, Report, Selection};
@@ -30,4 +31,5 @@ pub use change::{Change, Class, Kind, Node};
 pub use diff::{Style, render, stat};
 pub use error::WorkspaceError;
 pub use layer::Layer;
-pub use remove::{discard, remove_tree};
+pub use remove::{discard, move_tree, remove_tree};
+pub use usage::{Usage, usage};

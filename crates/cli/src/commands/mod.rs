@@ -12,6 +12,7 @@ pub mod logs;
 pub mod moments;
 pub mod policy;
 pub mod ps;
+pub mod removal;
 pub mod run;
 pub mod trust;
 pub mod why;

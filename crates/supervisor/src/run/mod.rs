@@ -101,6 +101,9 @@ pub enum RunError {
     /// The policy cannot become a boundary.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// What decides about the run could be changed by it.
+    #[error(transparent)]
+    Exposed(#[from] crate::outside::Exposed),
     /// The run's directory.
     #[error(transparent)]
     RunDir(#[from] RunDirError),

@@ -82,6 +82,8 @@ struct Progress {
     ready: Option<(u32, Vec<Probe>)>,
     gateway: Option<Vec<Control>>,
     released: bool,
+    /// When, in milliseconds after the start: the agent's time begins then.
+    released_ms: u64,
 }
 
 /// A file grant that will end.
@@ -250,6 +252,17 @@ impl<'a> Owner<'a> {
         clock::now().elapsed_ms(&self.recorder.start())
     }
 
+    /// For how long the agent has run and been idle. Building the boundary takes none of its time,
+    /// however slow the host is.
+    fn agent_ms(&self, elapsed: u64) -> (u64, u64) {
+        if !self.progress.released {
+            return (0, 0);
+        }
+        let released = self.progress.released_ms;
+        let idle_since = self.last_activity_ms.max(released);
+        (elapsed.saturating_sub(released), elapsed.saturating_sub(idle_since))
+    }
+
     fn active(&mut self) {
         self.last_activity_ms = self.elapsed_ms();
     }
@@ -310,8 +323,8 @@ impl<'a> Owner<'a> {
     fn timeout(&self) -> Timespec {
         let now = clock::now();
         let elapsed = now.elapsed_ms(&self.recorder.start());
-        let idle = elapsed.saturating_sub(self.last_activity_ms);
-        let mut ms = self.watch.next_ms(elapsed, idle);
+        let (ran, idle) = self.agent_ms(elapsed);
+        let mut ms = self.watch.next_ms(ran, idle);
         if let Some(due) = self.recorder.next_due_ns() {
             ms = ms.min(due.saturating_sub(now.boot_ns) / 1_000_000 + 1);
         }

@@ -26,6 +26,7 @@ use crate::pair;
 use crate::paths::{Paths, make_private};
 use crate::plan::{self, HoldWatch, Plan, Setting};
 use crate::recorder::Recorder;
+use crate::removal::HomeUse;
 use crate::rundir::{Cleanup, RunDir, RunInfo};
 use crate::trust::Trusted;
 use crate::{heal, mend, stdio};
@@ -116,6 +117,8 @@ struct Preparation {
     lock: Option<OwnedFd>,
     uid: u32,
     stores: Vec<PathBuf>,
+    /// Held until the run is over: nobody removes the home that is kept for its name meanwhile.
+    _home: Option<HomeUse>,
     /// The organisation's policy as it was compiled.
     organisation: Option<Vec<u8>>,
 }
@@ -162,6 +165,8 @@ impl Preparation {
     ) -> Result<Self, RunError> {
         let Judged { paths, cwd, options, layers, begun, person, mode } = judged;
         let name = compiled.name.as_ref().map(|name| name.value.clone());
+        let home = name.as_ref().map(|name| HomeUse::share(paths, name)).transpose();
+        let home = home.map_err(system("use the sandbox's kept home"))?;
         let private_home = match &name {
             Some(name) => paths.homes().join(name.as_str()),
             None => run.home(),
@@ -180,6 +185,7 @@ impl Preparation {
             variable: &|name| std::env::var(name).ok(),
         };
         let plan = plan::assemble(&compiled, &setting)?;
+        crate::outside::check(paths, &plan.boundary)?;
         make_layers(&plan)?;
         let program = options.argv.first().map(Path::new).and_then(Path::file_name);
         let agent = compiled.profile.as_ref().map_or_else(
@@ -210,6 +216,7 @@ impl Preparation {
             lock: Some(lock),
             uid: person.uid,
             stores,
+            _home: home,
             organisation: layers.organisation.as_ref().map(|text| text.bytes.clone()),
         })
     }

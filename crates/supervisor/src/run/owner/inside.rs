@@ -113,6 +113,7 @@ impl Owner<'_> {
         }
         self.traps = None;
         self.progress.released = true;
+        self.progress.released_ms = self.elapsed_ms();
         if let Err(source) = fdpass::send(self.sandbox.life.as_fd(), b"go", &[]) {
             self.fail(RunError::System { what: "release the agent".to_owned(), source });
         }
