@@ -18,6 +18,7 @@ pub mod load;
 pub mod mend;
 pub mod paths;
 mod plan;
+mod program;
 mod recorder;
 mod reload;
 mod risks;
@@ -29,6 +30,7 @@ mod terminal;
 pub mod trust;
 pub mod view;
 mod watch;
+pub mod wrap;
 
 pub use ringfence_ledger::render::line as render_record;
 pub use ringfence_policy::{CommandLine, schema as definition_schema};

@@ -14,6 +14,7 @@ pub mod ps;
 pub mod run;
 pub mod trust;
 pub mod why;
+pub mod wrap;
 
 use ringfence_supervisor::CommandLine;
 
@@ -23,6 +24,7 @@ use crate::args::PolicyArgs;
 pub fn command_line(args: &PolicyArgs) -> CommandLine {
     CommandLine {
         profile: args.profile.clone(),
+        program: None,
         rw: args.rw.clone(),
         ro: args.ro.clone(),
         hide: args.hide.clone(),
