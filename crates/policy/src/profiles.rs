@@ -18,10 +18,15 @@ const PROFILES: &[(&str, &str)] = &[
     ("service", include_str!("../profiles/service.toml")),
 ];
 
-/// Settings that an agent takes from its system-wide file alone: profile, path below the sandbox's `/etc`,
+/// Profiles of agents that start browsers.
+const CODING: &[&str] = &["claude-code", "codex", "opencode", "gemini-cli", "copilot-cli", "aider"];
+
+/// Settings that a program takes from a system-wide file alone: profiles, path below the sandbox's `/etc`,
 /// content.
-const SETTINGS: &[(&str, &str, &str)] =
-    &[("codex", "codex/config.toml", include_str!("../profiles/codex.config.toml"))];
+const SETTINGS: &[(&[&str], &str, &str)] = &[
+    (&["codex"], "codex/config.toml", include_str!("../profiles/codex.config.toml")),
+    (CODING, "chromium.d/ringfence", include_str!("../profiles/chromium.flags")),
+];
 
 /// Name of a program, and the profile that goes with it.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -60,7 +65,7 @@ pub fn names() -> Vec<&'static str> {
 
 /// Files that a profile adds to the sandbox's `/etc`: path below it, and content.
 pub fn settings(name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    SETTINGS.iter().filter(move |row| row.0 == name).map(|row| (row.1, row.2))
+    SETTINGS.iter().filter(move |row| row.0.contains(&name)).map(|row| (row.1, row.2))
 }
 
 /// The profile that goes with a program of this name.
@@ -85,8 +90,8 @@ mod tests {
 
     #[test]
     fn settings_belong_to_a_profile_and_stay_below_etc() {
-        for (profile, path, _) in SETTINGS {
-            assert!(text(profile).is_some(), "{profile}");
+        for (profiles, path, _) in SETTINGS {
+            assert!(profiles.iter().all(|profile| text(profile).is_some()), "{profiles:?}");
             assert!(!path.starts_with('/') && !path.contains(".."), "{path}");
         }
     }

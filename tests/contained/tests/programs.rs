@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -204,4 +205,22 @@ fn wrap_changes_no_file_that_it_did_not_write() {
         let outcome = verb(words);
         assert_eq!(outcome.code, code, "{words:?}: {outcome:?}");
     }
+}
+
+/// A headless browser starts inside an agent; without the profile's settings it does not.
+#[test]
+fn a_browser_starts_inside_an_agent() {
+    if !Path::new("/etc/chromium.d").is_dir() || !Path::new("/usr/bin/chromium").is_file() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED a browser inside: chromium is not installed");
+        return;
+    }
+    let host = Host::new();
+    let own = host.own();
+    let page = "data:text/html,<p>it works</p>";
+    let script = format!("#!/bin/sh\nexec chromium --headless --disable-gpu --dump-dom '{page}'\n");
+    write_script(&own.join("claude"), &script);
+    let outcome = host.job(&[&own]).argv(["claude"]);
+    assert!(outcome.stdout.contains("<p>it works</p>"), "{outcome:?}");
+    let without = host.job(&[&own]).flags(["-p", "default"]).argv(["claude"]);
+    assert!(!without.stdout.contains("it works"), "{without:?}");
 }
