@@ -182,8 +182,22 @@ fn put_in(text: &str, url: &str) -> String {
     text.replace("{url}", url).replace("{key}", KEY).replace("{prompt}", PROMPT)
 }
 
+/// Whether the programs that a script starts are on this machine; says it if not.
+pub fn has(kind: &Kind, programs: &[&str]) -> bool {
+    let places = ["/usr/local/bin", "/usr/bin", "/bin"].map(Path::new);
+    let missing = |program: &&&str| !places.iter().any(|place| place.join(program).exists());
+    let missing = programs.iter().find(missing);
+    if let Some(program) = missing {
+        skip(kind.profile, &format!("{program} is not installed"));
+    }
+    missing.is_none()
+}
+
 /// Where an agent is, with the directory that must be seen for it.
 fn installed(kind: &Kind) -> Option<(Option<PathBuf>, PathBuf)> {
+    if !has(kind, &["python3", "curl"]) {
+        return None;
+    }
     if kind.program.ends_with(".py") {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         return Some((None, fixtures.join(kind.program).canonicalize().unwrap()));
@@ -192,6 +206,9 @@ fn installed(kind: &Kind) -> Option<(Option<PathBuf>, PathBuf)> {
         skip(kind.profile, &format!("{AGENTS} does not name where agents are installed"));
         return None;
     };
+    if !has(kind, &["node"]) {
+        return None;
+    }
     let program = directory.join(kind.program);
     if !program.exists() {
         skip(kind.profile, &format!("{} is not installed", program.display()));
