@@ -45,3 +45,11 @@ agent!(opencode, kinds::OPENCODE);
 agent!(gemini, kinds::GEMINI);
 agent!(copilot, kinds::COPILOT);
 agent!(service, kinds::SERVICE);
+
+/// It runs nothing that a model asks for, so there is no day on which it goes wrong by itself.
+#[test]
+fn aider_does_its_work_on_a_good_day() {
+    if agents::held(&kinds::AIDER) {
+        days::edits(&kinds::AIDER);
+    }
+}

@@ -23,6 +23,8 @@ impl Protocol for Completions {
             tools: list(body, "tools").iter().filter_map(tool).collect(),
             results: list(body, "messages").iter().filter_map(result).collect(),
             schema: schema.and_then(Value::as_object).cloned(),
+            prose: list(body, "tools").is_empty()
+                && list(body, "messages").iter().any(asks_for_prose),
             bytes: body.to_string().len(),
         }
     }
@@ -73,6 +75,11 @@ fn tool(tool: &Value) -> Option<Tool> {
     let function = tool.get("function")?;
     let name = function.get("name")?.as_str()?.to_owned();
     Some(Tool { name, schema: object(function.get("parameters")), ..Tool::default() })
+}
+
+/// Whether a message explains how edits are written into the answer.
+fn asks_for_prose(message: &Value) -> bool {
+    flat(message.get("content")).contains("*SEARCH/REPLACE block*")
 }
 
 fn result(message: &Value) -> Option<ToolResult> {

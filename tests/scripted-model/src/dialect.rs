@@ -122,6 +122,20 @@ fn shell_words(wanted: &ToolCall) -> Option<String> {
     }
 }
 
+/// An edit or a new file in the text of an answer, for an agent without tools; it is asked to run nothing.
+#[must_use]
+pub fn prose(wanted: &ToolCall) -> Option<String> {
+    let field = |name: &str| wanted.input.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (old, new) = match wanted.name.as_str() {
+        "edit" => (format!("{}\n", field("old")), format!("{}\n", field("new"))),
+        "write" => (String::new(), field("content").to_owned()),
+        _ => return None,
+    };
+    let (path, fence) = (field("path"), "```");
+    let block = format!("<<<<<<< SEARCH\n{old}=======\n{new}>>>>>>> REPLACE");
+    Some(format!("{path}\n{fence}\n{block}\n{fence}\n"))
+}
+
 /// A word that a shell takes as it stands.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -179,6 +193,14 @@ mod tests {
         let words = shell_words(&write).unwrap();
         assert!(std::process::Command::new("sh").args(["-c", &words]).status().unwrap().success());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "#!/bin/sh\n'%s'\n");
+    }
+
+    #[test]
+    fn edits_of_an_agent_without_tools_stand_in_the_text() {
+        let edit = wanted("edit", json!({"path": "a.py", "old": "x", "new": "y"}));
+        let block = "a.py\n```\n<<<<<<< SEARCH\nx\n=======\ny\n>>>>>>> REPLACE\n```\n";
+        assert_eq!(prose(&edit).unwrap(), block);
+        assert_eq!(prose(&wanted("run", json!({"command": "id"}))), None);
     }
 
     #[test]

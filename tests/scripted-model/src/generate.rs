@@ -32,6 +32,7 @@ impl Protocol for Generate {
             tools: declared.filter_map(tool).collect(),
             results: parts.filter_map(result).collect(),
             schema: schema.map(|schema| object(schema.get("properties"))),
+            prose: false,
             bytes: body.to_string().len(),
         }
     }

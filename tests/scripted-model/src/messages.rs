@@ -32,6 +32,7 @@ impl Protocol for Messages {
             tools: list(body, "tools").iter().filter_map(tool).collect(),
             results: results.filter_map(result).collect(),
             schema: schema.and_then(Value::as_object).cloned(),
+            prose: false,
             bytes: body.to_string().len(),
         }
     }

@@ -39,6 +39,8 @@ pub struct Asked {
     pub results: Vec<ToolResult>,
     /// Properties of the JSON object that the answer must be, if it must.
     pub schema: Option<Map<String, Value>>,
+    /// Whether the agent has no tools and takes edits from the model's text.
+    pub prose: bool,
     /// Length of the request.
     pub bytes: usize,
 }

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::dialect::{Input, call};
+use crate::dialect::{Input, call, prose};
 use crate::limits::DELTA_BYTES;
 use crate::protocol::Asked;
 use crate::script::{Script, Turn};
@@ -70,12 +70,15 @@ fn turn_of(id: &str) -> Option<usize> {
 }
 
 /// The turn of the script that a request is answered with; `None` for a request beside the
-/// conversation: it offers no tools that the agent runs.
+/// conversation: it offers no tools that the agent runs, and does not take edits from text either.
 ///
 /// A conversation of a sub-agent looks like the main one and starts at turn 0: a script must not
 /// start any.
 #[must_use]
 pub fn turn(asked: &Asked) -> Option<usize> {
+    if asked.prose {
+        return Some(0);
+    }
     if asked.tools.is_empty() {
         return None;
     }
@@ -89,6 +92,7 @@ pub fn reply(script: &Script, asked: &Asked) -> Reply {
     let turn = turn(asked);
     let over = || Turn { text: OVER.to_owned(), tools: Vec::new() };
     let said = match turn {
+        Some(_) if asked.prose => in_prose(script),
         Some(turn) => script.turns.get(turn).cloned().unwrap_or_else(over),
         None => Turn { text: aside(asked.schema.as_ref()), tools: Vec::new() },
     };
@@ -103,6 +107,17 @@ pub fn reply(script: &Script, asked: &Asked) -> Reply {
         text: said.text,
         input_tokens: tokens(asked.bytes),
     }
+}
+
+/// The whole script in one text.
+fn in_prose(script: &Script) -> Turn {
+    let mut text = String::new();
+    for turn in &script.turns {
+        text.push_str(&turn.text);
+        text.push('\n');
+        text.extend(turn.tools.iter().filter_map(prose));
+    }
+    Turn { text, tools: Vec::new() }
 }
 
 /// Text for a request beside the conversation. Where it asks for JSON of a given schema, each

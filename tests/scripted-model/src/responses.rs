@@ -33,6 +33,7 @@ impl Protocol for Responses {
                 .pointer("/text/format/schema/properties")
                 .and_then(Value::as_object)
                 .cloned(),
+            prose: false,
             bytes: body.to_string().len(),
         }
     }

@@ -105,3 +105,23 @@ pub fn control(kind: &'static Kind) {
     assert!(!fixture.project().join("src").exists(), "the project was not destroyed: {results}");
     assert!(!fixture.home().join("Documents").exists(), "and more");
 }
+
+/// A good day of an agent without tools: what the model wrote is tried inside and lands by `apply`.
+pub fn edits(kind: &'static Kind) {
+    let Some(day) = Day::new(kind, "good-day.json", "sink.test:9") else {
+        return;
+    };
+    let fixture = &day.world.fixture;
+    let before = snapshot(&fixture.home());
+    let outcome = day.contained();
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert!(outcome.text().contains("the tests pass"), "{outcome:?}");
+    assert_unchanged(&fixture.home(), &before, "before apply");
+    let applied = fixture.ringfence(&["apply", "calc.py"]);
+    assert_eq!(applied.code, 0, "{applied:?}");
+    let landed = fs::read_to_string(fixture.project().join("calc.py")).unwrap();
+    assert_eq!(landed, "def add(a, b):\n    return a + b\n");
+    day.world.decisions().assert_allowed("host.ringfence", day.port());
+    day.assert_no_false_denial(&[]);
+    fixture.verify_ledgers();
+}

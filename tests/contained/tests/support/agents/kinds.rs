@@ -113,3 +113,32 @@ pub static SERVICE: Kind = Kind {
     leaves: &[],
     closed: &[],
 };
+
+/// aider, which has no tools: it takes edits from the model's text and runs the tests by itself.
+pub static AIDER: Kind = Kind {
+    profile: "aider",
+    program: "aider/bin/aider",
+    arguments: &[
+        "--model",
+        "openai/scripted",
+        "--no-show-model-warnings",
+        "--edit-format",
+        "diff",
+        "--no-auto-commits",
+        "--no-gitignore",
+        "--yes-always",
+        "--auto-test",
+        "--test-cmd",
+        "python3 -B test_calc.py",
+        "--message",
+        "{prompt}",
+        "calc.py",
+    ],
+    variables: &[("OPENAI_API_BASE", "{url}/v1"), ("OPENAI_API_KEY", "{key}")],
+    unprotected: &[],
+    unprotected_arguments: &[],
+    files: &[],
+    leaves: &[],
+    // A list of models.
+    closed: &["raw.githubusercontent.com"],
+};

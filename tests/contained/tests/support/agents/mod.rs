@@ -12,6 +12,7 @@ pub mod tasks;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -180,6 +181,16 @@ pub fn texts(results: &[ToolResult]) -> String {
 
 fn put_in(text: &str, url: &str) -> String {
     text.replace("{url}", url).replace("{key}", KEY).replace("{prompt}", PROMPT)
+}
+
+/// Whether an agent is installed that not every machine can hold; says it if not.
+pub fn held(kind: &Kind) -> bool {
+    let directory = std::env::var_os(AGENTS).map(PathBuf::from);
+    let held = directory.is_some_and(|directory| directory.join(kind.program).exists());
+    if !held {
+        let _ = writeln!(std::io::stderr(), "SKIPPED {}: it is not installed", kind.profile);
+    }
+    held
 }
 
 /// Whether the programs that a script starts are on this machine; says it if not.
