@@ -24,7 +24,7 @@ Commands:
   discard   Throw a run's changes away
   policy    Check and show the policy
 
-More: checkpoint, restore, trust, inspect, audit, rm, prune, completions (ringfence COMMAND --help tells about each)
+More: checkpoint, restore, trust, inspect, audit, rm, prune, wrap, unwrap, completions (ringfence COMMAND --help tells about each)
 
 Options:
 {options}
@@ -84,6 +84,10 @@ pub enum Command {
     /// Examine a run's ledger
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Make a program's plain name the contained one
+    Wrap(WrapArgs),
+    /// Make a wrapped program's plain name the program again
+    Unwrap(UnwrapArgs),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -153,6 +157,34 @@ pub struct RunArgs {
     /// The agent's program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub argv: Vec<String>,
+}
+
+/// `wrap`.
+#[derive(Debug, Args)]
+pub struct WrapArgs {
+    /// The program, as you type it
+    #[arg(value_name = "PROGRAM", required_unless_present = "list")]
+    pub program: Option<String>,
+    /// List what is wrapped
+    #[arg(long, conflicts_with_all = ["program", "profile", "options"])]
+    pub list: bool,
+    /// Use this built-in profile
+    #[arg(short, long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Print JSON
+    #[arg(long, requires = "list")]
+    pub json: bool,
+    /// Options of `ringfence run`
+    #[arg(last = true, value_name = "RUN OPTIONS")]
+    pub options: Vec<String>,
+}
+
+/// `unwrap`.
+#[derive(Debug, Args)]
+pub struct UnwrapArgs {
+    /// The program
+    #[arg(value_name = "PROGRAM")]
+    pub program: String,
 }
 
 /// `init`.

@@ -48,6 +48,8 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Policy(PolicyCommand::Schema) => commands::policy::schema(),
         Command::Trust(args) => commands::trust::run(&args),
         Command::Audit(AuditCommand::Verify(args)) => commands::audit::verify(&args),
+        Command::Wrap(args) => commands::wrap::wrap(&args),
+        Command::Unwrap(args) => commands::wrap::unwrap(&args),
         Command::Completions { shell } => commands::completions::run(shell),
     }
 }

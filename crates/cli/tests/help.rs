@@ -41,6 +41,8 @@ fn every_verb_explains_itself() {
         "policy",
         "trust",
         "audit",
+        "wrap",
+        "unwrap",
         "completions",
     ] {
         let output = ringfence(&[verb, "--help"]);

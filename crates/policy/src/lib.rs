@@ -44,7 +44,10 @@ pub use ends::Ends;
 pub use error::{Fault, Problem, Problems};
 pub use explain::{Explanation, explain};
 pub use host::{Facts, Found, FoundKind, Host, Unresolved};
-pub use profiles::{DEFAULT as DEFAULT_PROFILE, names as profile_names, text as profile_text};
+pub use profiles::{
+    DEFAULT as DEFAULT_PROFILE, ProgramProfile, names as profile_names,
+    of_program as profile_of_program, settings as profile_settings, text as profile_text,
+};
 pub use protected::{PROTECTED, Protected};
 pub use schema::schema;
 pub use sensitive::{SENSITIVE, Sensitive, is_sensitive};

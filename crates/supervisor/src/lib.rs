@@ -21,6 +21,7 @@ mod outside;
 mod pair;
 pub mod paths;
 mod plan;
+mod program;
 mod recorder;
 mod reload;
 pub mod removal;
@@ -34,6 +35,7 @@ mod terminal;
 pub mod trust;
 pub mod view;
 mod watch;
+pub mod wrap;
 
 pub use ringfence_ledger::render::line as render_record;
 pub use ringfence_policy::{CommandLine, schema as definition_schema};

@@ -12,6 +12,8 @@ pub const WATCH_FAST_MS: u64 = 100;
 pub const COALESCE_NS: u64 = 1_000_000_000;
 /// Distinct denials that are counted at once.
 pub const COALESCE_KEYS: usize = 1_024;
+/// Most links that are followed on the way to a program.
+pub const LINK_HOPS: usize = 16;
 /// How long processes inside get to end after SIGTERM to ringfence, in milliseconds.
 pub const TERMINATE_GRACE_MS: u64 = 5_000;
 /// Messages of the gateway that are served before everything else gets its turn.

@@ -84,6 +84,12 @@ impl Paths {
     }
 }
 
+/// The wrappers of this user (`ringfence wrap`); nothing else stands there.
+#[must_use]
+pub fn wrappers(home: &Path) -> PathBuf {
+    absolute("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share")).join("ringfence/bin")
+}
+
 fn absolute(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }

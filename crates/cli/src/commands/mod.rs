@@ -16,6 +16,7 @@ pub mod removal;
 pub mod run;
 pub mod trust;
 pub mod why;
+pub mod wrap;
 
 use ringfence_supervisor::CommandLine;
 
@@ -25,6 +26,7 @@ use crate::args::PolicyArgs;
 pub fn command_line(args: &PolicyArgs) -> CommandLine {
     CommandLine {
         profile: args.profile.clone(),
+        program: None,
         rw: args.rw.clone(),
         ro: args.ro.clone(),
         hide: args.hide.clone(),

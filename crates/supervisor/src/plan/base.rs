@@ -211,6 +211,21 @@ fn synthesised(who: &Identity, run: &RunId) -> Vec<Mount> {
     made.into_iter().chain([link]).collect()
 }
 
+/// Settings that a profile adds to `/etc`, with their directories.
+pub fn profile_settings(profile: &str) -> Vec<Mount> {
+    let mut mounts = Vec::new();
+    for (path, content) in ringfence_policy::profile_settings(profile) {
+        let target = Path::new("/etc").join(path);
+        if let Some(parent) = target.parent().filter(|parent| *parent != Path::new("/etc")) {
+            let kind = MountKind::Directory { mode: 0o755 };
+            mounts.push(Mount { target: parent.to_owned(), kind });
+        }
+        let kind = MountKind::File { content: content.to_owned(), mode: 0o644 };
+        mounts.push(Mount { target, kind });
+    }
+    mounts
+}
+
 /// System-wide git settings inside: placeholders are no part of the project, so `git status` and
 /// `git add` must not see them.
 pub fn git_settings(ignore: &str) -> Vec<Mount> {

@@ -24,6 +24,7 @@ use crate::rundir::RunDir;
 pub use hide::HideWatch;
 pub use hold_watch::HoldWatch;
 pub use protect::{Placeholders, remove_placeholders};
+pub use toolchains::search_path;
 
 /// Why a policy cannot become a boundary on this host.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +106,9 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     let who = identity::identity(setting)?;
     let tools = toolchains::find(setting, &compiled.workspace.root);
     let mut mounts = base::mounts(&who, setting.run.id())?;
+    if let Some(profile) = &compiled.profile {
+        mounts.extend(base::profile_settings(&profile.value));
+    }
     mounts.push(tmpfs("/tmp", limits.tmp, exec));
     mounts.push(var_tmp(compiled, limits.tmp, exec));
     mounts.push(bind(setting.private_home, setting.home, Access::ReadWrite, exec, true)?);

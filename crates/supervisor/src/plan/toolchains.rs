@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use ringfence_model::boundary::{Access, Mount, MountKind};
 
 use super::{PlanError, Setting, bind, overlay};
+use crate::{program, wrap};
 
 /// One family of tools under the home directory.
 struct Family {
@@ -70,9 +71,6 @@ const BASE_CACHES: [(&str, &[&str]); 4] = [
     ("mvn", &[".m2/repository"]),
 ];
 
-/// Most links that are followed on the way to a program.
-const LINK_HOPS: usize = 16;
-
 /// Variables that point programs at further certificate authorities.
 const AUTHORITIES: [&str; 6] = [
     "SSL_CERT_FILE",
@@ -100,17 +98,7 @@ pub struct Toolchains {
 pub fn find(setting: &Setting<'_>, workspace: &Path) -> Toolchains {
     let mut found = Toolchains::default();
     let search = (setting.variable)("PATH").unwrap_or_default();
-    let mut path = Vec::new();
-    for entry in env::split_paths(&search).filter(|entry| entry.is_absolute()) {
-        if found.take_entry(&entry, setting.home) && !path.contains(&entry) {
-            path.push(entry);
-        }
-    }
-    for entry in ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from) {
-        if !path.contains(&entry) {
-            path.push(entry);
-        }
-    }
+    let path = found.take_path(&search, setting.home);
     found.take_program(setting, workspace, &path);
     for (program, caches) in BASE_CACHES {
         if ["/usr/local/bin", "/usr/bin"].iter().any(|d| Path::new(d).join(program).exists()) {
@@ -123,6 +111,11 @@ pub fn find(setting: &Setting<'_>, workspace: &Path) -> Toolchains {
     found
 }
 
+/// The directories that a run searches for programs, in order: what exists inside of this `PATH`.
+pub fn search_path(search: &str, home: &Path) -> Vec<PathBuf> {
+    Toolchains::default().take_path(search, home)
+}
+
 /// Places that the base already shows.
 fn in_base(path: &Path) -> bool {
     ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/nix", "/gnu"]
@@ -131,10 +124,29 @@ fn in_base(path: &Path) -> bool {
 }
 
 impl Toolchains {
+    fn take_path(&mut self, search: &str, home: &Path) -> Vec<PathBuf> {
+        let mut path = Vec::new();
+        for entry in env::split_paths(search).filter(|entry| entry.is_absolute()) {
+            if self.take_entry(&entry, home) && !path.contains(&entry) {
+                path.push(entry);
+            }
+        }
+        for entry in ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from) {
+            if !path.contains(&entry) {
+                path.push(entry);
+            }
+        }
+        path
+    }
+
     /// Whether a `PATH` entry exists inside; binds what it needs.
     fn take_entry(&mut self, entry: &Path, home: &Path) -> bool {
         if in_base(entry) {
             return true;
+        }
+        // A wrapper would start ringfence inside ringfence; inside, the name is the program itself.
+        if wrap::is_wrappers(entry, home) {
+            return false;
         }
         let Ok(relative) = entry.strip_prefix(home) else { return false };
         if relative.as_os_str().is_empty() || fs::metadata(entry).is_err() {
@@ -164,22 +176,11 @@ impl Toolchains {
     /// never through a link in the workspace: an agent may have left that.
     fn take_program(&mut self, setting: &Setting<'_>, workspace: &Path, path: &[PathBuf]) {
         let Some(program) = setting.argv.first() else { return };
-        let mut at = if program.contains('/') {
-            setting.cwd.join(program)
-        } else {
-            match path.iter().map(|entry| entry.join(program)).find(|p| p.exists()) {
-                Some(found) => found,
-                None => return,
-            }
-        };
-        for _hop in 0..LINK_HOPS {
-            let Ok(here) = normal(&at) else { return };
+        for here in program::hops(program, setting.cwd, path) {
             if here.starts_with(workspace) {
                 return;
             }
             self.take_file(&here, setting.home);
-            let Ok(link) = fs::read_link(&here) else { return };
-            at = here.parent().map_or_else(|| link.clone(), |parent| parent.join(&link));
         }
     }
 
@@ -243,11 +244,4 @@ impl Toolchains {
         }
         Ok(mounts)
     }
-}
-
-/// The path without `.` and `..`, links on the way resolved in the parent only.
-fn normal(path: &Path) -> std::io::Result<PathBuf> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let name = path.file_name().unwrap_or_default();
-    Ok(fs::canonicalize(parent)?.join(name))
 }

@@ -13,7 +13,7 @@ use ringfence_jail::{Launch, LaunchError, Probes, launch};
 use ringfence_model::boundary::{Boundary, ExecMode, MountKind, WorkspaceMode};
 use ringfence_model::event::{Event, Start};
 use ringfence_model::id::RunId;
-use ringfence_policy::Compiled;
+use ringfence_policy::{CommandLine, Compiled};
 use ringfence_sys::{landlock_rules, seccomp};
 
 use super::gateway::{self, Gateway};
@@ -25,6 +25,7 @@ use crate::load::Layers;
 use crate::pair;
 use crate::paths::{Paths, make_private};
 use crate::plan::{self, HoldWatch, Plan, Setting};
+use crate::program::Beside;
 use crate::recorder::Recorder;
 use crate::removal::HomeUse;
 use crate::rundir::{Cleanup, RunDir, RunInfo};
@@ -43,7 +44,7 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
         .and_then(std::fs::canonicalize)
         .map_err(system("find the working directory"))?;
     let layers = Layers::read(&paths, &cwd, options.definition.as_deref(), begun)?;
-    let compiled = judge(&paths, &layers, options, asked)?;
+    let compiled = judge(&paths, &cwd, &layers, options, asked)?;
     floor(&compiled)?;
     let mut prepared = Preparation::new(&paths, &cwd, options, compiled, &layers, begun)?;
     for note in &prepared.plan.notes {
@@ -78,13 +79,24 @@ fn floor(compiled: &Compiled) -> Result<(), RunError> {
 /// Compiles the layers; a project that widens anything must be trusted as it is now.
 fn judge(
     paths: &Paths,
+    cwd: &Path,
     layers: &Layers,
     options: &Options,
     asked: &mut dyn Asked,
 ) -> Result<Compiled, RunError> {
     let mut trusted = Trusted::load(paths)?;
     let accepted = layers.project_trusted(&trusted);
-    let compiled = layers.compile(&options.command_line, accepted)?;
+    let mut beside = Beside::find(&options.argv, cwd, &layers.facts.workspace, &paths.home);
+    let mut line = CommandLine { program: beside.profile.clone(), ..options.command_line.clone() };
+    let mut compiled = layers.compile(&line, accepted)?;
+    if let Some(without) = beside.unless_writable(&compiled, cwd) {
+        beside = without;
+        line.program = None;
+        compiled = layers.compile(&line, accepted)?;
+    }
+    if let Some(refused) = beside.refused.filter(|_| compiled.profile.is_none()) {
+        asked.note(&refused);
+    }
     for notice in &compiled.notices {
         asked.note(&format!("{} ({})", notice.value, notice.source));
     }
@@ -96,7 +108,7 @@ fn judge(
     };
     if stdio::interactive() && asked.accept(&text.path, &compiled.trust.widens) {
         trusted.accept(paths, &text.path, digest)?;
-        return Ok(layers.compile(&options.command_line, true)?);
+        return Ok(layers.compile(&line, true)?);
     }
     let list: Vec<String> = compiled
         .trust
