@@ -47,7 +47,7 @@ pub use host::{Facts, Found, FoundKind, Host, Unresolved};
 pub use profiles::{DEFAULT as DEFAULT_PROFILE, names as profile_names, text as profile_text};
 pub use protected::{PROTECTED, Protected};
 pub use schema::schema;
-pub use sensitive::{SENSITIVE, Sensitive, is_sensitive};
+pub use sensitive::{Base, SENSITIVE, Sensitive, is_sensitive};
 pub use values::Sourced;
 pub use variables::dangerous_variable;
 

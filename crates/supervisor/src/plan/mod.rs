@@ -154,7 +154,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
             identity: who,
         },
         placeholders: protected.placeholders,
-        notes: notes(&hidden.unmatched, hidden.watch.as_ref()),
+        notes: notes(tools.notes, &hidden.unmatched, hidden.watch.as_ref()),
         hidden: hidden.watch,
     })
 }
@@ -211,8 +211,9 @@ fn var_tmp(compiled: &Compiled, bytes: u64, exec: bool) -> Mount {
     Mount { target: place.to_owned(), kind: MountKind::Symlink { target: "/tmp".to_owned() } }
 }
 
-fn notes(unmatched: &[String], watch: Option<&HideWatch>) -> Vec<String> {
-    let mut notes = unmatched.to_vec();
+fn notes(tools: Vec<String>, unmatched: &[String], watch: Option<&HideWatch>) -> Vec<String> {
+    let mut notes = tools;
+    notes.extend_from_slice(unmatched);
     if watch.is_some_and(|watch| !watch.complete) {
         notes.push(
             "not every directory can be watched for hidden names that appear later; raise it with: sudo sysctl -w fs.inotify.max_user_watches=1000000".to_owned(),
