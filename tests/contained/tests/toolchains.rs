@@ -144,7 +144,7 @@ fn tc5_a_directory_of_the_workspace_is_no_tool_of_the_host() {
 #[test]
 fn tc6_virtual_environments_work_in_the_project_and_elsewhere() {
     let fixture = Fixture::new();
-    let python = fixture.root().join("srv/python/bin/python-real");
+    let python = fixture.home().join(".pyenv/versions/3.12/bin/python-real");
     tool(&python, "python");
     for place in [fixture.project().join(".venv"), fixture.root().join("srv/venv")] {
         file(&place.join("pyvenv.cfg"), "home = /srv\n");
@@ -155,6 +155,35 @@ fn tc6_virtual_environments_work_in_the_project_and_elsewhere() {
         let inside = run.sh("python-venv; cat \"$VIRTUAL_ENV/lib/site/x.py\"");
         assert_eq!(inside.stdout, "python\nx\n", "{place:?}: {inside:?}");
         assert!(!inside.stderr.contains("lies in the workspace"), "{inside:?}");
+    }
+}
+
+#[test]
+fn tc6_s22_links_that_an_agent_left_in_an_environment_lead_nowhere() {
+    let fixture = Fixture::new();
+    let venv = fixture.project().join(".venv");
+    file(&venv.join("pyvenv.cfg"), "home = /srv\n");
+    fs::create_dir_all(venv.join("bin")).unwrap();
+    let secret = fixture.sibling().join("secret.txt");
+    let program = fixture.sibling().join("bin/private");
+    tool(&program, "private");
+    file(&fixture.sibling().join("share/notes"), "SECRET-BESIDE-A-TOOL");
+    for (name, target) in [("python", &secret), ("python3", &program)] {
+        symlink(target, venv.join("bin").join(name)).unwrap();
+    }
+    let run = with_path(&fixture, &[&venv.join("bin")]).env("VIRTUAL_ENV", &venv);
+    let script = format!(
+        "cat .venv/bin/python {0}/share/notes; python3; ls {0}",
+        fixture.sibling().display()
+    );
+    let control = run.unprotected_sh(&script);
+    assert!(
+        control.stdout.contains("CANARY-sibling") && control.stdout.contains("private\n"),
+        "{control:?}"
+    );
+    let inside = run.sh(&script);
+    for secret in ["CANARY", "private", "SECRET", "share"] {
+        assert!(!inside.stdout.contains(secret), "{inside:?}");
     }
 }
 

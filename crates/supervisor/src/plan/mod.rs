@@ -118,11 +118,16 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     let git_settings = !git.is_empty();
     mounts.extend(git);
     mounts.extend(protected.mounts);
+    let of_bundles = bundles(compiled, setting);
+    mounts.extend(of_bundles.mounts);
     let hidden = hide::find(compiled)?;
     mounts.extend(hidden.masks);
     mounts.extend(sockets::masks(compiled, setting.mode));
     let mounts = anchors::anchor(mounts);
     let mut environment = environment::build(compiled, setting, &who, &tools);
+    for (name, value) in of_bundles.variables {
+        environment.entry(name).or_insert(value);
+    }
     if git_settings {
         // A git that was not built for `/etc` must find it too.
         environment
@@ -157,6 +162,32 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
         notes: notes(tools.notes, &hidden.unmatched, hidden.watch.as_ref()),
         hidden: hidden.watch,
     })
+}
+
+/// What the tools of the bundles in force need inside.
+struct OfBundles {
+    mounts: Vec<Mount>,
+    variables: Vec<(String, String)>,
+}
+
+fn bundles(compiled: &Compiled, setting: &Setting<'_>) -> OfBundles {
+    let host = host::RealHost { home: setting.home, workspace: &compiled.workspace.root };
+    let mut own = OfBundles { mounts: Vec::new(), variables: Vec::new() };
+    for bundle in compiled.bundles() {
+        let settings = host.settings(bundle);
+        own.variables.extend(settings.variables);
+        own.mounts.extend(settings.files.into_iter().map(|(target, content)| Mount {
+            target,
+            kind: MountKind::File { content, mode: 0o644 },
+        }));
+        own.mounts.extend(
+            settings
+                .links
+                .into_iter()
+                .map(|(target, to)| Mount { target, kind: MountKind::Symlink { target: to } }),
+        );
+    }
+    own
 }
 
 /// What a changed policy hides that its predecessor did not.

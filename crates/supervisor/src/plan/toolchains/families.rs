@@ -83,6 +83,12 @@ const FAMILIES: &[Family] = &[
         &["share/uv/tools/*/pip.conf", "share/pipx/venvs/*/pip.conf"],
     ),
     family(
+        &["$UV_PYTHON_INSTALL_DIR", "$XDG_DATA_HOME/uv/python", "~/.local/share/uv/python"],
+        "",
+        &[&[""]],
+        &[],
+    ),
+    family(
         &["$NVM_DIR", "~/.nvm"],
         "",
         &[&["versions"], &["alias"], &["nvm.sh"], &["nvm-exec"]],

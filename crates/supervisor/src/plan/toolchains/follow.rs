@@ -11,7 +11,7 @@ use super::{Search, Setting};
 use crate::limits::{LINK_HOPS, PATH_DIRECTORY_ENTRIES, SHIM_BYTES, TOOL_DIRECTORIES};
 
 /// What a program finds beside its `bin`.
-const BESIDE: [&str; 8] = ["lib", "lib64", "libexec", "share", "include", "boot", "conf", "jmods"];
+const BESIDE: [&str; 5] = ["lib", "lib64", "libexec", "share", "include"];
 
 /// Settings that a tool keeps in its own tree.
 const SETTINGS: [&str; 7] = [
@@ -30,7 +30,8 @@ pub(super) fn is_whole(prefix: &Path) -> bool {
     let go = has("bin/go") && has("src/runtime");
     let java = has("bin/java") && has("release");
     let flutter = has("bin/flutter") && has("bin/cache");
-    go || java || flutter || has("conda-meta") || has("pyvenv.cfg")
+    let maven = has("bin/mvn") && has("boot");
+    go || java || flutter || maven || has("conda-meta") || has("pyvenv.cfg")
 }
 
 /// The path without `.` and `..`, links on the way resolved in the parent only.
@@ -76,6 +77,25 @@ impl Search<'_> {
         }
     }
 
+    /// The active environment of the project is links to an interpreter elsewhere. An agent may have
+    /// left others there, so they lead to tools of a known family and nowhere else.
+    pub(super) fn interpreter(&mut self, directory: &Path) {
+        let Ok(entries) = fs::read_dir(directory) else { return };
+        for entry in entries.flatten().take(PATH_DIRECTORY_ENTRIES) {
+            let mut at = entry.path();
+            for _hop in 0..LINK_HOPS {
+                let Ok(link) = fs::read_link(&at) else { break };
+                at = at.parent().map_or_else(|| link.clone(), |parent| parent.join(&link));
+                let Ok(here) = normal(&at) else { break };
+                if here.starts_with(self.judge.workspace) || self.family(&here) || in_base(&here) {
+                    at = here;
+                } else {
+                    break;
+                }
+            }
+        }
+    }
+
     /// Follows the links and the short scripts of a directory.
     pub(super) fn follow_directory(&mut self, directory: &Path) {
         if self.looked.len() >= TOOL_DIRECTORIES || !self.looked.insert(directory.to_owned()) {
@@ -112,14 +132,10 @@ impl Search<'_> {
         let mut at = program.to_owned();
         for _hop in 0..LINK_HOPS {
             let Ok(here) = normal(&at) else { return };
-            // Links that belong to the active environment of the project lead to its interpreter.
-            let own = around && self.looked.contains(here.parent().unwrap_or(&here));
-            if here.starts_with(self.judge.workspace) && !own {
+            if here.starts_with(self.judge.workspace) {
                 return;
             }
-            if !here.starts_with(self.judge.workspace) {
-                self.take_file(&here, around);
-            }
+            self.take_file(&here, around);
             let Ok(link) = fs::read_link(&here) else { return };
             at = here.parent().map_or_else(|| link.clone(), |parent| parent.join(&link));
         }
@@ -149,10 +165,10 @@ impl Search<'_> {
         }
     }
 
-    /// A file that a link or script leads to must be as safe as a directory of `PATH`; the one that
-    /// the user has just typed is taken as it is.
+    /// A file that a link or script leads to must be a program, and as safe as a directory of
+    /// `PATH`; the one that the user has just typed is taken as it is.
     fn owned(&self, program: &Path, around: bool) -> bool {
-        !around || self.judge.admit(program).is_ok()
+        !around || is_program(program) && self.judge.admit(program).is_ok()
     }
 
     /// Brings in the directory of tools that a program lies in, if it is one.
@@ -169,6 +185,11 @@ impl Search<'_> {
         self.directory(directory);
         true
     }
+}
+
+/// Whether a path leads to a file that can be started.
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 /// The programs that a short script names by absolute path, its interpreter first.
@@ -188,10 +209,7 @@ fn started_by(entry: &fs::DirEntry) -> Vec<PathBuf> {
         .filter(|word| word.starts_with('/'))
         .map(PathBuf::from)
         .filter(|path| !in_base(path) && !in_system(path))
-        .filter(|path| {
-            fs::metadata(path)
-                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-        })
+        .filter(|path| is_program(path))
         .collect();
     programs.dedup();
     programs

@@ -153,9 +153,8 @@ impl Search<'_> {
                 entry.display()
             ));
         }
-        // An environment of the project is no more than links to an interpreter elsewhere.
         if own {
-            self.follow_directory(canonical);
+            self.interpreter(canonical);
         }
     }
 
