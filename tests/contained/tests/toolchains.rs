@@ -221,6 +221,22 @@ fn tc7_variables_of_toolchains_are_set_where_what_they_name_is_seen() {
 }
 
 #[test]
+fn tc7_a_family_that_a_variable_moved_is_found_at_both_places() {
+    let fixture = Fixture::new();
+    let (usual, moved) = (fixture.home().join(".cargo/bin"), fixture.root().join("srv/cargo/bin"));
+    tool(&usual.join("at-home"), "at-home");
+    tool(&moved.join("moved"), "moved");
+    file(&fixture.root().join("srv/rustup/toolchains/stable/lib/x"), "a toolchain\n");
+    file(&fixture.root().join("srv/cargo/credentials.toml"), "SECRET-BESIDE-A-TOOL");
+    let run = with_path(&fixture, &[&usual, &moved])
+        .env("CARGO_HOME", fixture.root().join("srv/cargo"))
+        .env("RUSTUP_HOME", fixture.root().join("srv/rustup"));
+    let script = "at-home; moved; cat \"$RUSTUP_HOME/toolchains/stable/lib/x\"";
+    let inside = run.sh(&format!("{script}; cat {}/../credentials.toml", moved.display()));
+    assert_eq!(inside.stdout, "at-home\nmoved\na toolchain\n", "{inside:?}");
+}
+
+#[test]
 fn tc8_settings_in_the_tree_of_a_tool_hide_when_they_hold_a_credential() {
     let fixture = Fixture::new();
     let node = fixture.home().join(".nvm/versions/node/v20");

@@ -170,9 +170,12 @@ pub(super) struct Brought {
 
 /// The family that `path` belongs to.
 pub(super) fn find(path: &Path, places: &Places<'_>) -> Option<Brought> {
+    // A variable moves what a tool writes; what `PATH` names may still be at the usual place.
     let (root, family) = FAMILIES.iter().find_map(|family| {
-        let root = places.resolve(family.at)?.path;
-        path.starts_with(root.join(family.marker)).then_some((root, family))
+        let moved = places.resolve(family.at).map(|found| found.path);
+        let mut roots = [moved, places.unmoved(family.at)].into_iter().flatten();
+        let root = roots.find(|root| path.starts_with(root.join(family.marker)))?;
+        Some((root, family))
     })?;
     let at = |part: &Template| match part {
         [""] => Some(root.clone()),
