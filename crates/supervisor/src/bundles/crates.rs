@@ -8,7 +8,7 @@ use ringfence_model::host::HostName;
 use ringfence_policy::NoBundle;
 
 use super::files::{Line, ini, listing, read};
-use super::url::Url;
+use super::url::{Place, Url};
 use super::{Look, Origin, Servers};
 
 /// Before the address of a sparse index, in a configuration and in cargo itself.
@@ -159,9 +159,21 @@ fn downloads(look: &Look<'_>, own: &mut Servers) {
         for file in known.map(|copy| copy.join("config.json")) {
             let Some(text) = look.read(&file) else { continue };
             let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            if let Some(url) = value["dl"].as_str().and_then(|dl| dl.parse::<Url>().ok()) {
+            let Some(url) = value["dl"].as_str().and_then(|dl| dl.parse::<Url>().ok()) else {
+                continue;
+            };
+            found = true;
+            // The server wrote this file, not the user: it may name another public host, and no
+            // place of this machine or of a private network.
+            let same = url.host == server.url.host && url.port == server.url.port;
+            if same {
                 own.add(url, look.words(&file), server.origin);
-                found = true;
+            } else if matches!(url.place(), Place::Name(_)) {
+                own.add(url, look.words(&file), Origin::Tool);
+            } else {
+                let file = look.words(&file);
+                own.notes
+                    .push(format!("{file} names an address for downloads, which does not count"));
             }
         }
         if !found {

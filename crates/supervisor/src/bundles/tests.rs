@@ -190,6 +190,28 @@ fn cargo_follows_replacement_and_the_copy_of_the_index() {
 }
 
 #[test]
+fn an_index_opens_no_loopback_and_no_private_network_by_the_downloads_that_it_names() {
+    let copy = |dl: &str| {
+        let config = "[source.crates-io]\nreplace-with = \"c\"\n[source.c]\nregistry = \"sparse+https://crates.corp.test/\"\n";
+        let file = "home/.cargo/registry/index/crates.corp.test-0123456789abcdef/config.json";
+        let own = Made::new()
+            .file("home/.cargo/config.toml", config)
+            .file(file, &format!("{{\"dl\":\"{dl}\"}}"));
+        let found = own.hosts(Bundle::Crates).unwrap();
+        let hosts = found.hosts.iter().map(|h| (h.destination.to_string(), h.addresses.len()));
+        (hosts.collect::<Vec<_>>(), found.notes.join(" "))
+    };
+    let index = ("crates.corp.test:443".to_owned(), 4);
+    for dl in ["http://127.0.0.1:5432/x", "https://10.0.0.1/x", "http://localhost:80/"] {
+        let (hosts, notes) = copy(dl);
+        assert_eq!(hosts, std::slice::from_ref(&index), "{dl}");
+        assert!(notes.contains("does not count"), "{notes}");
+    }
+    let (hosts, _) = copy("https://internal.corp.test/x");
+    assert_eq!(hosts, [index, ("internal.corp.test:443".to_owned(), 0)]);
+}
+
+#[test]
 fn cargo_without_settings_asks_the_index_that_stands_in_the_program() {
     let own = Made::new().file(
         "home/.rustup/toolchains/stable/bin/cargo",
