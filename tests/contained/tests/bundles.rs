@@ -209,3 +209,16 @@ fn bu7_where_nothing_is_known_the_error_names_tool_places_and_line() {
     let denied = fixture.ringfence(&["policy", "check", "--deny", "npm"]);
     assert!(denied.stderr.contains("a bundle can only be allowed"), "{denied:?}");
 }
+
+#[test]
+fn bu8_github_read_opens_hosts_and_says_what_it_does_not_stop() {
+    let fixture = Fixture::new();
+    let shown = fixture.ringfence(&["policy", "show", "--allow", "github-read"]);
+    let rows = shown.stdout.lines().filter(|line| line.contains("bundle github-read"));
+    assert!(rows.count() >= 4, "{shown:?}");
+    let risk = fixture.job().flags(["--allow", "github-read"]).sh("true");
+    assert_eq!(risk.code, 0, "{risk:?}");
+    let started = fixture.ledger();
+    let text = format!("{:?}", started.events("start"));
+    assert!(text.contains("a push with a token that the agent has is not stopped"), "{text}");
+}

@@ -28,8 +28,7 @@ fn collect(proxy: &Setting, sums: Option<&Setting>) -> Servers {
     let mut own = Servers::default();
     for word in proxy.value.split([',', '|']).map(str::trim) {
         match word {
-            "" | "off" => {}
-            "direct" => {}
+            "" | "off" | "direct" => {}
             url => add(&mut own, url, proxy),
         }
     }

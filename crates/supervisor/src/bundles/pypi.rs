@@ -16,45 +16,46 @@ pub(super) fn servers(look: &Look<'_>) -> Result<Servers, NoBundle> {
     for name in FIRST {
         from_variable(look, name, &mut own);
     }
-    let mut first = !own.list.is_empty();
+    let mut main = !own.list.is_empty();
     for name in FURTHER {
         from_variable(look, name, &mut own);
     }
     let chain = chain(look);
-    let (mut main, mut extra) = (None, false);
     for file in &chain {
-        let text = look.read(file).unwrap_or_default();
-        let sections = ["global", "install", "download", ""];
-        for line in ini(&text)
-            .iter()
-            .filter(|line| sections.contains(&line.section.as_str()) || line.section == "[index]")
-        {
-            let from = format!("{}:{}", look.words(file), line.number);
-            match line.key.as_str() {
-                // The nearest file counts for the main index.
-                "index-url" | "url" if !first && main.as_ref().is_none_or(|at| at == file) => {
-                    own.configured(&line.value, &from);
-                    main = Some(file.clone());
-                }
-                "extra-index-url" => {
-                    extra = true;
-                    for url in line.value.split_whitespace() {
-                        own.configured(url, &from);
-                    }
-                }
-                _ => {}
-            }
-        }
+        main |= from_file(look, file, main, &mut own);
     }
-    first |= main.is_some();
-    if !first {
-        match default(look) {
-            Some(found) => own.list.extend(found.list),
-            None if extra => {}
-            None => return Err(nothing(look, &chain)),
-        }
+    if main {
+        return Ok(own);
+    }
+    match default(look) {
+        Some(found) => own.list.extend(found.list),
+        None if !own.list.is_empty() => {}
+        None => return Err(nothing(look, &chain)),
     }
     Ok(own)
+}
+
+/// Takes what a file says; its main index only if no nearer place has said one. Whether it has one.
+fn from_file(look: &Look<'_>, file: &Path, main: bool, own: &mut Servers) -> bool {
+    const SECTIONS: [&str; 5] = ["global", "install", "download", "", "[index]"];
+    let text = look.read(file).unwrap_or_default();
+    let mut found = false;
+    for line in ini(&text).iter().filter(|line| SECTIONS.contains(&line.section.as_str())) {
+        let from = format!("{}:{}", look.words(file), line.number);
+        match line.key.as_str() {
+            "index-url" | "url" if !main => {
+                own.configured(&line.value, &from);
+                found = true;
+            }
+            "extra-index-url" => {
+                for url in line.value.split_whitespace() {
+                    own.configured(url, &from);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 fn nothing(look: &Look<'_>, chain: &[PathBuf]) -> NoBundle {
