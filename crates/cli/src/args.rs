@@ -113,7 +113,8 @@ pub struct PolicyArgs {
     /// Hide names like this everywhere, such as .env or secrets/
     #[arg(long, value_name = "PATTERN")]
     pub hide: Vec<String>,
-    /// Let the agent reach a host: NAME, *.NAME, ADDRESS or RANGE, with :PORT (443 without)
+    /// Let the agent reach a host: NAME, *.NAME, ADDRESS or RANGE, with :PORT (443 without), or what
+    /// a tool of yours asks: npm, pypi, crates, debian, go, maven, github-read
     #[arg(long, value_name = "HOST[:PORT]")]
     pub allow: Vec<String>,
     /// Never let the agent reach a host, whatever else allows it

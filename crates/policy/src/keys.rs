@@ -97,7 +97,7 @@ pub const KEYS: &[Key] = &[
         "allow",
         Shape::Hosts,
         false,
-        "Destinations HOST[:PORT] that may be reached; port 443 if none is written",
+        "Destinations HOST[:PORT] that may be reached, port 443 if none is written, and bundles such as npm",
     ),
     key(
         "network",

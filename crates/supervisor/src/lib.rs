@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod binary;
+mod bundles;
 pub mod changes;
 mod clock;
 mod control_server;

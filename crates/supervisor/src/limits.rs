@@ -63,3 +63,9 @@ pub const DOCTOR_PROBE_MS: u64 = 10_000;
 pub const DOCTOR_ANSWER_BYTES: u64 = 64 * 1024;
 /// Unix time that no correct clock is before (2025-01-01), in seconds.
 pub const CLOCK_LEAST_S: i64 = 1_735_689_600;
+/// Entries of one directory of `PATH` whose links and scripts are followed.
+pub const PATH_DIRECTORY_ENTRIES: usize = 512;
+/// Directories of tools that are looked at for links and scripts.
+pub const TOOL_DIRECTORIES: usize = 64;
+/// A script no longer than this is searched for the program that it starts, in bytes.
+pub const SHIM_BYTES: u64 = 4 * 1024;

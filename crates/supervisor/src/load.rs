@@ -150,7 +150,7 @@ impl Layers {
             project_trusted,
             command_line,
             facts: &self.facts,
-            host: &RealHost,
+            host: &RealHost { home: &self.facts.home, workspace: &self.facts.workspace },
         })
         .map_err(LoadError::Problems)
     }

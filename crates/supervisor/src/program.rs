@@ -21,7 +21,11 @@ pub fn hops(program: &str, cwd: &Path, path: &[PathBuf]) -> Vec<PathBuf> {
     } else {
         path.iter().map(|entry| entry.join(program)).find(|at| at.exists())
     };
-    let Some(mut at) = found else { return Vec::new() };
+    found.map_or_else(Vec::new, links)
+}
+
+/// A file and every link on the way to it, each below a canonical directory.
+pub fn links(mut at: PathBuf) -> Vec<PathBuf> {
     let mut hops = Vec::new();
     while hops.len() < LINK_HOPS {
         let Ok(here) = normal(&at) else { break };
@@ -56,7 +60,7 @@ impl Beside {
         let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
         let Some(profile) = profile_of_program(&name) else { return Self::default() };
         let search = std::env::var("PATH").unwrap_or_default();
-        let hops = hops(program, cwd, &search_path(&search, home));
+        let hops = hops(program, cwd, &search_path(&search, home, workspace));
         let whole = hops.last().and_then(|last| fs::canonicalize(last).ok());
         let Some(first) = hops.first().cloned() else { return Self::default() };
         let inside = hops.iter().chain(&whole).find(|hop| hop.starts_with(workspace));

@@ -188,7 +188,7 @@ fn check_name(program: &str) -> Result<(), WrapError> {
 
 /// What a run finds under this name.
 fn original(program: &str, home: &Path) -> Option<PathBuf> {
-    let path = search_path(&env::var("PATH").unwrap_or_default(), home);
+    let path = search_path(&env::var("PATH").unwrap_or_default(), home, Path::new("/dev/null"));
     let hops = program::hops(program, Path::new("/"), &path);
     hops.first().filter(|first| executable(first)).cloned()
 }

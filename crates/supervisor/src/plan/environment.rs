@@ -57,7 +57,10 @@ pub fn build(
     for (name, value) in &compiled.set {
         variables.insert(name.clone(), value.value.clone());
     }
-    variables.extend(tools.variables.clone());
+    // What the definition says wins over what the host's tools would like.
+    for (name, value) in &tools.variables {
+        variables.entry(name.clone()).or_insert_with(|| value.clone());
+    }
     let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
     let fixed = [
         ("HOME", who.home.to_string_lossy().into_owned()),

@@ -122,11 +122,16 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     let git_settings = !git.is_empty();
     mounts.extend(git);
     mounts.extend(protected.mounts);
+    let of_bundles = bundles(compiled, setting);
+    mounts.extend(of_bundles.mounts);
     let hidden = hide::find(compiled)?;
     mounts.extend(hidden.masks);
     mounts.extend(sockets::masks(compiled, setting.mode));
     let mounts = anchors::anchor(mounts);
     let mut environment = environment::build(compiled, setting, &who, &tools);
+    for (name, value) in of_bundles.variables {
+        environment.entry(name).or_insert(value);
+    }
     if git_settings {
         // A git that was not built for `/etc` must find it too.
         environment
@@ -158,9 +163,35 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
             identity: who,
         },
         placeholders: protected.placeholders,
-        notes: notes(&hidden.unmatched, hidden.watch.as_ref()),
+        notes: notes(tools.notes, &hidden.unmatched, hidden.watch.as_ref()),
         hidden: hidden.watch,
     })
+}
+
+/// What the tools of the bundles in force need inside.
+struct OfBundles {
+    mounts: Vec<Mount>,
+    variables: Vec<(String, String)>,
+}
+
+fn bundles(compiled: &Compiled, setting: &Setting<'_>) -> OfBundles {
+    let host = host::RealHost { home: setting.home, workspace: &compiled.workspace.root };
+    let mut own = OfBundles { mounts: Vec::new(), variables: Vec::new() };
+    for bundle in compiled.bundles() {
+        let settings = host.settings(bundle);
+        own.variables.extend(settings.variables);
+        own.mounts.extend(settings.files.into_iter().map(|(target, content)| Mount {
+            target,
+            kind: MountKind::File { content, mode: 0o644 },
+        }));
+        own.mounts.extend(
+            settings
+                .links
+                .into_iter()
+                .map(|(target, to)| Mount { target, kind: MountKind::Symlink { target: to } }),
+        );
+    }
+    own
 }
 
 /// What a changed policy hides that its predecessor did not.
@@ -215,8 +246,9 @@ fn var_tmp(compiled: &Compiled, bytes: u64, exec: bool) -> Mount {
     Mount { target: place.to_owned(), kind: MountKind::Symlink { target: "/tmp".to_owned() } }
 }
 
-fn notes(unmatched: &[String], watch: Option<&HideWatch>) -> Vec<String> {
-    let mut notes = unmatched.to_vec();
+fn notes(tools: Vec<String>, unmatched: &[String], watch: Option<&HideWatch>) -> Vec<String> {
+    let mut notes = tools;
+    notes.extend_from_slice(unmatched);
     if watch.is_some_and(|watch| !watch.complete) {
         notes.push(
             "not every directory can be watched for hidden names that appear later; raise it with: sudo sysctl -w fs.inotify.max_user_watches=1000000".to_owned(),
