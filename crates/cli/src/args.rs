@@ -23,7 +23,7 @@ Commands:
   discard   Throw a run's changes away
   policy    Check and show the policy
 
-More: trust, inspect, audit, completions (ringfence COMMAND --help tells about each)
+More: trust, logout, inspect, audit, completions (ringfence COMMAND --help tells about each)
 
 Options:
 {options}
@@ -72,6 +72,8 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Accept a project's definition as it is now
     Trust(TrustArgs),
+    /// Remove the login that is kept for an agent
+    Logout(LogoutArgs),
     /// Examine a run's ledger
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -304,6 +306,14 @@ pub struct TrustArgs {
     /// Accept without asking
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// `logout`.
+#[derive(Debug, Args)]
+pub struct LogoutArgs {
+    /// The agent's profile, such as claude-code
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
 }
 
 /// `audit`.

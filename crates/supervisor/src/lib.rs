@@ -12,6 +12,7 @@ pub mod definition;
 pub mod demo;
 pub mod doctor;
 pub mod heal;
+pub mod home;
 pub mod host;
 mod limits;
 pub mod load;
