@@ -175,3 +175,45 @@ pub fn prepare(
     }
     Ok(Ready { copies, notes: brought.notes, secrets })
 }
+
+#[cfg(test)]
+mod tests {
+    use ringfence_policy::CommandLine;
+
+    use super::*;
+    use crate::load::Layers;
+
+    /// S29: an entry is asked about once; the answer holds until a byte of it changes.
+    #[test]
+    fn s29_an_entry_is_asked_about_once_and_again_when_it_changes() {
+        let base = tempfile::tempdir().unwrap();
+        let home = base.path().canonicalize().unwrap();
+        let at = |name: &str| home.join(name);
+        let paths = Paths { home: home.clone(), state: at("state"), config: at("config") };
+        std::fs::create_dir_all(at("work")).unwrap();
+        let layers = Layers::read(&paths, &at("work"), None, crate::clock::now()).unwrap();
+        let profile = Some("claude-code".to_owned());
+        let command_line = CommandLine { profile, ..CommandLine::default() };
+        let compiled = layers.compile(&command_line, false).unwrap();
+        let uid = rustix::process::getuid().as_raw();
+        let mut asked = 0;
+        let mut settle = |text: &str, answer: Option<bool>| {
+            std::fs::write(at(".claude.json"), text).unwrap();
+            let mut ask = |_: &Entry| {
+                asked += 1;
+                answer
+            };
+            let (accepted, notes) = settle(&paths, uid, &compiled, &mut ask).unwrap();
+            (accepted.len(), notes.len(), std::mem::take(&mut asked))
+        };
+        let one = r#"{"mcpServers":{"a":{"command":"x"}}}"#;
+        let two = r#"{"mcpServers":{"a":{"command":"y"}}}"#;
+        assert_eq!(settle(one, None), (0, 1, 1), "nobody is here: out, with a note");
+        assert_eq!(settle(one, None), (0, 0, 1), "the note is not repeated");
+        assert_eq!(settle(one, Some(true)), (1, 0, 1));
+        assert_eq!(settle(one, Some(false)), (1, 0, 0), "accepted, and not asked again");
+        assert_eq!(settle(two, Some(false)), (0, 0, 1), "another command is another question");
+        assert_eq!(settle(two, Some(true)), (0, 0, 0), "refused, and not asked again");
+        assert_eq!(settle(one, None), (1, 0, 0));
+    }
+}
