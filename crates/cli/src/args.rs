@@ -24,7 +24,7 @@ Commands:
   discard   Throw a run's changes away
   policy    Check and show the policy
 
-More: checkpoint, restore, trust, inspect, audit, rm, prune, wrap, unwrap, completions (ringfence COMMAND --help tells about each)
+More: checkpoint, restore, trust, logout, inspect, audit, rm, prune, wrap, unwrap, completions (ringfence COMMAND --help tells about each)
 
 Options:
 {options}
@@ -81,6 +81,8 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Accept a project's definition as it is now
     Trust(TrustArgs),
+    /// Remove the login that is kept for an agent
+    Logout(LogoutArgs),
     /// Examine a run's ledger
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -417,6 +419,14 @@ pub struct TrustArgs {
     /// Accept without asking
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// `logout`.
+#[derive(Debug, Args)]
+pub struct LogoutArgs {
+    /// The agent's profile, such as claude-code
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
 }
 
 /// `audit`.

@@ -47,6 +47,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Policy(PolicyCommand::Show(args)) => commands::policy::show(args),
         Command::Policy(PolicyCommand::Schema) => commands::policy::schema(),
         Command::Trust(args) => commands::trust::run(&args),
+        Command::Logout(args) => commands::logout::run(&args),
         Command::Audit(AuditCommand::Verify(args)) => commands::audit::verify(&args),
         Command::Wrap(args) => commands::wrap::wrap(&args),
         Command::Unwrap(args) => commands::wrap::unwrap(&args),

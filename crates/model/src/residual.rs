@@ -32,6 +32,8 @@ pub enum When {
     Unprotected,
     /// The sandbox has a name, so its private home is kept.
     NamedHome,
+    /// The agent's profile keeps one login for all its runs without a name.
+    KeptLogin,
     /// Host variables beyond the built-in profile are passed in.
     VariablesPassed,
     /// Some destination outside may be reached.
@@ -72,6 +74,7 @@ impl When {
             Self::Direct => "`direct` workspace",
             Self::Unprotected => "`unprotect` is used",
             Self::NamedHome => "the sandbox has a name",
+            Self::KeptLogin => "an agent's profile without a name",
             Self::VariablesPassed => "variables are passed in",
             Self::NetworkAllowed => "some destination is allowed",
             Self::WildcardAllowed => "a wildcard is allowed",
@@ -180,6 +183,11 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
         "RR-NAMED-HOME",
         When::NamedHome,
         "A login made inside is kept in the sandbox's private home: a real secret that every later run of that name can read.",
+    ),
+    row(
+        "RR-KEPT-LOGIN",
+        When::KeptLogin,
+        "A login made inside is kept for the profile: every later run of it without a name can read it, in whatever project, and what a run leaves in its place (another account's login, too) the next one uses; `ringfence logout` removes it.",
     ),
     row(
         "RR-VARIABLES",

@@ -49,7 +49,10 @@ pub fn clean(run: &RunDir) -> bool {
             gone &= remove_group(directory);
         }
     }
+    // A login that was made or refreshed inside outlives the run's home, even after a crash.
+    let _ = crate::home::logins::take_back(run);
     remove(&run.home(), &[]);
+    remove(&run.file("brought"), &[]);
     remove(&run.file("caches"), &[]);
     // What overlayfs leaves of its own behind, so that an unchanged layer goes with plain calls.
     remove(&run.layer().join("work"), &["work", "incompat/volatile", "incompat"]);

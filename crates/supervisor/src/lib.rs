@@ -14,6 +14,7 @@ pub mod demo;
 pub mod doctor;
 mod exec_seen;
 pub mod heal;
+pub mod home;
 pub mod host;
 mod limits;
 pub mod load;

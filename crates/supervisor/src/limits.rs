@@ -69,3 +69,31 @@ pub const PATH_DIRECTORY_ENTRIES: usize = 512;
 pub const TOOL_DIRECTORIES: usize = 64;
 /// A script no longer than this is searched for the program that it starts, in bytes.
 pub const SHIM_BYTES: u64 = 4 * 1024;
+/// Files of git settings that are read, with those that they include.
+pub const GIT_CONFIG_FILES: usize = 64;
+/// How deep files of git settings include each other.
+pub const GIT_INCLUDE_DEPTH: usize = 10;
+/// Git settings that come inside.
+pub const GIT_SETTINGS: usize = 500;
+/// Bytes of the user's list of names that git ignores.
+pub const GIT_IGNORE_BYTES: usize = 64 * 1024;
+/// Files of the user's instructions, commands and skills that are copied for one run.
+pub const BROUGHT_FILES: usize = 1_000;
+/// Bytes of one such file.
+pub const BROUGHT_FILE_BYTES: u64 = 256 * 1024;
+/// Bytes of such files together; the file that passes it is still copied.
+pub const BROUGHT_BYTES: u64 = 4 * 1024 * 1024;
+/// How deep directories of such files are followed.
+pub const BROUGHT_DEPTH: usize = 8;
+/// Notes about such files that are shown one by one at a start.
+pub const HOME_NOTES: usize = 8;
+/// Bytes of one settings file of an agent, outside or in a private home.
+pub const AGENT_SETTINGS_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of one value that is taken over from an agent's settings.
+pub const AGENT_SETTING_BYTES: usize = 400;
+/// Hooks and servers of an agent's settings that are asked about.
+pub const AGENT_ENTRIES: usize = 64;
+/// Bytes of one such entry as JSON.
+pub const AGENT_ENTRY_BYTES: usize = 16 * 1024;
+/// Bytes of an agent's login that is kept.
+pub const LOGIN_BYTES: u64 = 64 * 1024;

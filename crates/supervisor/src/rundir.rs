@@ -7,6 +7,8 @@
 //! runs/ID/lock           held by the supervisor     runs/ID/cleanup.json    what a crash may leave
 //! runs/ID/changes.lock   held by whoever works on a run that is over
 //! runs/ID/layer/{upper,work}   the workspace's changes
+//! runs/ID/brought        copies of the user's instructions for the agent, while it lives
+//! runs/ID/login.json     which kept login the run was given, while it lives
 //! runs/ID/home           the private home of an unnamed sandbox
 //! runs/ID/caches/N/{upper,work}
 //! live/ID                exists until the run has been cleaned up after

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod init;
 pub mod inspect;
 pub mod kill;
+pub mod logout;
 pub mod logs;
 pub mod moments;
 pub mod policy;

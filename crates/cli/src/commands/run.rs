@@ -28,6 +28,9 @@ fn tell(finished: &Finished) {
     for failure in &finished.failures {
         eprintln!("ringfence: {failure}");
     }
+    for note in &finished.notes {
+        eprintln!("note: {note}");
+    }
     for denied in &finished.denied {
         show(denied);
     }

@@ -225,19 +225,3 @@ pub fn profile_settings(profile: &str) -> Vec<Mount> {
     }
     mounts
 }
-
-/// System-wide git settings inside: placeholders are no part of the project, so `git status` and
-/// `git add` must not see them.
-pub fn git_settings(ignore: &str) -> Vec<Mount> {
-    if ignore.is_empty() {
-        return Vec::new();
-    }
-    let file = |target: &str, content: String| Mount {
-        target: target.into(),
-        kind: MountKind::File { content, mode: 0o644 },
-    };
-    vec![
-        file("/etc/ringfence-gitignore", ignore.to_owned()),
-        file("/etc/gitconfig", "[core]\n\texcludesFile = /etc/ringfence-gitignore\n".to_owned()),
-    ]
-}

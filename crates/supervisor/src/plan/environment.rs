@@ -74,5 +74,7 @@ pub fn build(
     for (name, value) in fixed {
         variables.insert(name.to_owned(), value);
     }
+    // There is no browser inside: an opener that fails at once makes agents print the address.
+    variables.entry("BROWSER".to_owned()).or_insert_with(|| "/bin/false".to_owned());
     variables
 }

@@ -18,6 +18,7 @@ use ringfence_model::boundary::{
 };
 use ringfence_policy::{Compiled, FileRule};
 
+use crate::home;
 use crate::host::{self, Person};
 use crate::rundir::RunDir;
 
@@ -80,6 +81,8 @@ pub struct Setting<'a> {
     pub start_unix_s: i64,
     /// Definition files in use that lie in the workspace.
     pub definitions: &'a [PathBuf],
+    /// Copies of the user's own that are seen read-only in the home.
+    pub brought: &'a [home::Copied],
     /// Reads one host variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -112,15 +115,19 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     mounts.push(tmpfs("/tmp", limits.tmp, exec));
     mounts.push(var_tmp(compiled, limits.tmp, exec));
     mounts.push(bind(setting.private_home, setting.home, Access::ReadWrite, exec, true)?);
+    for copied in setting.brought {
+        let target = setting.home.join(copied.target);
+        mounts.push(bind(&copied.source, &target, Access::ReadOnly, exec, false)?);
+    }
     mounts.extend(tools.mounts(setting, exec)?);
     for grant in grants(compiled, setting.start_unix_s) {
         mounts.push(bind(&grant.path, &grant.path, grant.access, true, true)?);
     }
     workspace_mounts(compiled, setting, exec, &mut mounts)?;
     let protected = protect::plan(compiled, setting)?;
-    let git = base::git_settings(&protected.placeholders.ignore(&compiled.workspace.root));
-    let git_settings = !git.is_empty();
-    mounts.extend(git);
+    let root = &compiled.workspace.root;
+    let git = home::git::read(setting.home, root, setting.variable);
+    mounts.extend(git.mounts(root, &protected.placeholders.ignore(root)));
     mounts.extend(protected.mounts);
     let of_bundles = bundles(compiled, setting);
     mounts.extend(of_bundles.mounts);
@@ -132,12 +139,12 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     for (name, value) in of_bundles.variables {
         environment.entry(name).or_insert(value);
     }
-    if git_settings {
-        // A git that was not built for `/etc` must find it too.
-        environment
-            .entry("GIT_CONFIG_SYSTEM".to_owned())
-            .or_insert_with(|| "/etc/gitconfig".to_owned());
-    }
+    // A git that was not built for `/etc` must find its settings too.
+    environment
+        .entry("GIT_CONFIG_SYSTEM".to_owned())
+        .or_insert_with(|| "/etc/gitconfig".to_owned());
+    let mut notes = notes(tools.notes, &hidden.unmatched, hidden.watch.as_ref());
+    notes.extend(git.notes);
     Ok(Plan {
         boundary: Boundary {
             tier: Tier::Process,
@@ -163,7 +170,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
             identity: who,
         },
         placeholders: protected.placeholders,
-        notes: notes(tools.notes, &hidden.unmatched, hidden.watch.as_ref()),
+        notes,
         hidden: hidden.watch,
     })
 }

@@ -20,6 +20,7 @@ use super::gateway::{self, Gateway};
 use super::owner::Owner;
 use super::{Finished, Options, Person as Asked, RunError, manifest, system};
 use crate::clock::{self, Moment};
+use crate::home;
 use crate::host::Person;
 use crate::load::Layers;
 use crate::pair;
@@ -46,7 +47,9 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
     let layers = Layers::read(&paths, &cwd, options.definition.as_deref(), begun)?;
     let compiled = judge(&paths, &cwd, &layers, options, asked)?;
     floor(&compiled)?;
-    let mut prepared = Preparation::new(&paths, &cwd, options, compiled, &layers, begun)?;
+    let accepted = settle(&paths, &compiled, asked)?;
+    let known = Known { paths: &paths, cwd: &cwd, options, layers: &layers, accepted: &accepted };
+    let mut prepared = Preparation::new(&known, compiled, begun)?;
     for note in &prepared.plan.notes {
         asked.note(note);
     }
@@ -119,6 +122,19 @@ fn judge(
     Err(RunError::Untrusted { definition: text.path.display().to_string(), list: list.join("\n") })
 }
 
+/// Asks the person about the hooks and servers of their agent that have no answer yet.
+fn settle(
+    paths: &Paths,
+    compiled: &Compiled,
+    asked: &mut dyn Asked,
+) -> Result<Vec<home::entries::Entry>, RunError> {
+    let interactive = stdio::interactive();
+    let mut ask = |entry: &home::entries::Entry| interactive.then(|| asked.bring(&entry.words()));
+    let (accepted, notes) = home::settle(paths, Person::current().uid, compiled, &mut ask)?;
+    notes.iter().for_each(|note| asked.note(note));
+    Ok(accepted)
+}
+
 /// Everything between the judged policy and the running sandbox.
 struct Preparation {
     run: RunDir,
@@ -133,35 +149,37 @@ struct Preparation {
     _home: Option<HomeUse>,
     /// The organisation's policy as it was compiled.
     organisation: Option<Vec<u8>>,
+    /// Secrets of the agent's kept login.
+    secrets: Vec<String>,
 }
 
-/// What is known before the run has a directory.
-struct Judged<'a> {
+/// What is known before anything is prepared.
+struct Known<'a> {
     paths: &'a Paths,
     cwd: &'a Path,
     options: &'a Options,
     layers: &'a Layers,
+    /// Hooks and servers of the user's that the agent may have.
+    accepted: &'a [home::entries::Entry],
+}
+
+/// What is known before the run has a directory.
+struct Judged<'a> {
+    known: &'a Known<'a>,
     begun: Moment,
     person: Person,
     mode: WorkspaceMode,
 }
 
 impl Preparation {
-    fn new(
-        paths: &Paths,
-        cwd: &Path,
-        options: &Options,
-        compiled: Compiled,
-        layers: &Layers,
-        begun: Moment,
-    ) -> Result<Self, RunError> {
+    fn new(known: &Known<'_>, compiled: Compiled, begun: Moment) -> Result<Self, RunError> {
         let default =
             if stdio::interactive() { WorkspaceMode::Pair } else { WorkspaceMode::Review };
         let mode = compiled.workspace.mode_or(default);
         let person = Person::current();
-        let run = RunDir::new(paths, RunId::new(begun.unix_ms(), random()?));
+        let run = RunDir::new(known.paths, RunId::new(begun.unix_ms(), random()?));
         let lock = run.create()?;
-        let judged = Judged { paths, cwd, options, layers, begun, person, mode };
+        let judged = Judged { known, begun, person, mode };
         Self::prepare(&judged, &run, lock, compiled).inspect_err(|_| {
             // Nothing was recorded yet: the run never was.
             run.unmark_live();
@@ -175,7 +193,8 @@ impl Preparation {
         lock: OwnedFd,
         compiled: Compiled,
     ) -> Result<Self, RunError> {
-        let Judged { paths, cwd, options, layers, begun, person, mode } = judged;
+        let Judged { known, begun, person, mode } = judged;
+        let Known { paths, cwd, options, layers, accepted } = known;
         let name = compiled.name.as_ref().map(|name| name.value.clone());
         let home = name.as_ref().map(|name| HomeUse::share(paths, name)).transpose();
         let home = home.map_err(system("use the sandbox's kept home"))?;
@@ -184,6 +203,7 @@ impl Preparation {
             None => run.home(),
         };
         make_private(&private_home)?;
+        let ready = home::prepare(paths, person.uid, &compiled, run, &private_home, accepted)?;
         let setting = Setting {
             person,
             home: &paths.home,
@@ -194,10 +214,12 @@ impl Preparation {
             mode: *mode,
             start_unix_s: begun.unix_s,
             definitions: &layers.files(),
+            brought: &ready.copies,
             variable: &|name| std::env::var(name).ok(),
         };
-        let plan = plan::assemble(&compiled, &setting)?;
+        let mut plan = plan::assemble(&compiled, &setting)?;
         crate::outside::check(paths, &plan.boundary)?;
+        plan.notes.extend(ready.notes);
         make_layers(&plan)?;
         let program = options.argv.first().map(Path::new).and_then(Path::file_name);
         let agent = compiled.profile.as_ref().map_or_else(
@@ -230,6 +252,7 @@ impl Preparation {
             stores,
             _home: home,
             organisation: layers.organisation.as_ref().map(|text| text.bytes.clone()),
+            secrets: ready.secrets,
         })
     }
 
@@ -289,6 +312,7 @@ impl Preparation {
         self.run.write_json("policy.json", self.compiled.as_ref())?;
         let mut recorder = Recorder::create(&self.run, heal::subject(&self.info), self.begun)?;
         recorder.know_secrets(secrets(boundary));
+        recorder.know_secrets(std::mem::take(&mut self.secrets));
         self.record_start(&mut recorder, &group)?;
         let owner = Owner::new(super::owner::Parts {
             run: &self.run,
@@ -308,7 +332,11 @@ impl Preparation {
             organisation,
             keeper,
         })?;
-        let finished = owner.watch_over()?;
+        let mut finished = owner.watch_over()?;
+        match home::logins::take_back(&self.run) {
+            Ok(kept) => finished.notes.extend(kept),
+            Err(error) => finished.failures.push(error.to_string()),
+        }
         if heal::clean(&self.run) {
             self.run.unmark_live();
         }

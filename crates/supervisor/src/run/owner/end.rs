@@ -166,6 +166,7 @@ impl Owner<'_> {
             code,
             cause,
             failures: self.failures.clone(),
+            notes: Vec::new(),
             denied,
             more_denied,
             changes: false,
