@@ -59,3 +59,9 @@ pub const DOCTOR_PROBE_MS: u64 = 10_000;
 pub const DOCTOR_ANSWER_BYTES: u64 = 64 * 1024;
 /// Unix time that no correct clock is before (2025-01-01), in seconds.
 pub const CLOCK_LEAST_S: i64 = 1_735_689_600;
+/// Bytes of a git settings file that are read; a larger one counts as empty.
+pub const GIT_CONFIG_BYTES: u64 = 1024 * 1024;
+/// Bytes of a person's git setting that is shown inside; a longer one is left out.
+pub const GIT_VALUE_BYTES: usize = 256;
+/// Bytes of a file by which git says where a repository lies; a larger one is none.
+pub const GIT_POINTER_BYTES: u64 = 8 * 1024;

@@ -3,12 +3,14 @@
 mod anchors;
 mod base;
 mod environment;
+mod git_config;
 mod hide;
 mod hold_watch;
 mod identity;
 mod protect;
 mod sockets;
 mod toolchains;
+mod worktree;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -112,9 +114,13 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     for grant in grants(compiled, setting.start_unix_s) {
         mounts.push(bind(&grant.path, &grant.path, grant.access, true, true)?);
     }
+    mounts.extend(worktree::repository(compiled, setting.home)?);
     workspace_mounts(compiled, setting, exec, &mut mounts)?;
     let protected = protect::plan(compiled, setting)?;
-    let git = base::git_settings(&protected.placeholders.ignore(&compiled.workspace.root));
+    let identity =
+        git_config::identity(setting.home, (setting.variable)("XDG_CONFIG_HOME").as_deref());
+    let ignore = protected.placeholders.ignore(&compiled.workspace.root);
+    let git = base::git_settings(&ignore, &identity);
     let git_settings = !git.is_empty();
     mounts.extend(git);
     mounts.extend(protected.mounts);
