@@ -97,3 +97,5 @@ pub const AGENT_ENTRIES: usize = 64;
 pub const AGENT_ENTRY_BYTES: usize = 16 * 1024;
 /// Bytes of an agent's login that is kept.
 pub const LOGIN_BYTES: u64 = 64 * 1024;
+/// Bytes of a file by which git says where a repository lies; a larger one is none.
+pub const GIT_POINTER_BYTES: u64 = 8 * 1024;

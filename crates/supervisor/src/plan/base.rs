@@ -14,7 +14,7 @@ const TREES: [&str; 4] = ["/usr", "/opt", "/nix", "/gnu"];
 /// Top-level names that are links into `/usr` on merged systems and directories on others.
 const MERGED: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 /// Entries of `/etc` that programs read and that tell nothing secret. Names, or prefixes with `*`.
-const ETC: [&str; 47] = [
+const ETC: [&str; 51] = [
     "alternatives",
     "ca-certificates",
     "ca-certificates.conf",
@@ -51,6 +51,11 @@ const ETC: [&str; 47] = [
     "mime.types",
     "magic",
     "magic.mime",
+    // Defaults of programs, without which some do not start.
+    "chromium.d",
+    "manpath.config",
+    "nanorc",
+    "screenrc",
     "protocols",
     "services",
     "rpc",

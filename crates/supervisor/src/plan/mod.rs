@@ -9,6 +9,7 @@ mod identity;
 mod protect;
 mod sockets;
 mod toolchains;
+mod worktree;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -123,6 +124,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     for grant in grants(compiled, setting.start_unix_s) {
         mounts.push(bind(&grant.path, &grant.path, grant.access, true, true)?);
     }
+    mounts.extend(worktree::repository(compiled, setting.home)?);
     workspace_mounts(compiled, setting, exec, &mut mounts)?;
     let protected = protect::plan(compiled, setting)?;
     let root = &compiled.workspace.root;

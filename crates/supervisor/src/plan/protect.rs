@@ -15,6 +15,7 @@ use ringfence_sys::mounts;
 use rustix::fs::{Mode, OFlags};
 
 use super::{PlanError, Setting};
+use crate::home::git::settings_of;
 use crate::rundir::Cleanup;
 
 /// A linked worktree's pointer: a missing one is held too, or git on the host would follow it to a
@@ -187,18 +188,15 @@ fn protect(
 /// `include.path`): what the agent writes there the host would run.
 fn git_names(root: &Path) -> Vec<PathBuf> {
     let git = root.join(".git");
-    let text = fs::read_to_string(git.join("config")).unwrap_or_default();
     let mut names = Vec::new();
-    for line in text.lines() {
-        let Some((key, value)) = line.split_once('=') else { continue };
-        let value = value.trim().trim_matches('"');
-        let base = match key.trim().to_ascii_lowercase().as_str() {
-            "hookspath" => root,
-            "path" => git.as_path(),
+    for setting in settings_of(&git.join("config")) {
+        let base = match (setting.section.as_str(), setting.key.as_str()) {
+            ("core", "hookspath") => root,
+            ("include" | "includeif", "path") => git.as_path(),
             _ => continue,
         };
         // What lies outside the tree cannot be changed through it.
-        let resolved = fs::canonicalize(base.join(value)).ok();
+        let resolved = fs::canonicalize(base.join(setting.value.unwrap_or_default())).ok();
         names.extend(resolved.and_then(|path| Some(path.strip_prefix(root).ok()?.to_owned())));
     }
     names

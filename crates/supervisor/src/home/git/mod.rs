@@ -26,6 +26,12 @@ pub struct Git {
     pub notes: Vec<String>,
 }
 
+/// What one settings file says, its includes not followed; nothing where git itself would refuse it.
+pub fn settings_of(file: &Path) -> Vec<Setting> {
+    let bytes = crate::load::read_bounded(file).unwrap_or_default();
+    parse::parse(&String::from_utf8_lossy(&bytes)).unwrap_or_default()
+}
+
 /// Reads the user's settings for the project at `workspace`.
 pub fn read(home: &Path, workspace: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Git {
     let place = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
