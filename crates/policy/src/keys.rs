@@ -80,7 +80,7 @@ pub const KEYS: &[Key] = &[
         "mode",
         Shape::Choice(MODES),
         true,
-        "review: changes wait for `ringfence apply`; direct: they are made at once; read-only: none",
+        "review: changes wait for `ringfence apply`; pair: they are made at once and can be taken back; direct: they are made at once; read-only: none",
     ),
     key("workspace", "unprotect", Shape::Texts, false, "Protected paths that the agent may change"),
     key("files", "read", Shape::Paths, false, "Host files and directories that are visible"),

@@ -23,7 +23,7 @@ pub use row::{Expectation, Row, rows};
 use server::Server;
 
 /// The modes of a workspace in which every row is run.
-pub const MODES: [&str; 2] = ["review", "direct"];
+pub const MODES: [&str; 3] = ["review", "pair", "direct"];
 /// Where programs are looked for: what a fixture's host has.
 const PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];

@@ -34,9 +34,9 @@ pub struct Row {
     /// Why it cannot work, in any mode.
     #[serde(default)]
     refused: Option<String>,
-    /// Why it cannot work in `direct`.
+    /// Why it cannot work in `pair` and `direct`.
     #[serde(default)]
-    refused_direct: Option<String>,
+    refused_in_place: Option<String>,
     /// Why it cannot work in `review`.
     #[serde(default)]
     refused_review: Option<String>,
@@ -49,9 +49,9 @@ pub struct Row {
     /// What must hold on the host afterwards.
     #[serde(default)]
     after: String,
-    /// The same, in `direct` alone.
+    /// The same, in `pair` and `direct` alone.
     #[serde(default)]
-    after_direct: String,
+    after_in_place: String,
 }
 
 /// What a row must come to.
@@ -88,7 +88,7 @@ pub fn rows(text: &str) -> Vec<Row> {
     for (index, row) in table.row.iter().enumerate() {
         let again = table.row.iter().skip(index + 1).any(|other| other.id == row.id);
         assert!(!again, "two rows are called {}", row.id);
-        let refused = row.refused.is_some() || row.refused_direct.is_some();
+        let refused = row.refused.is_some() || row.refused_in_place.is_some();
         let refused = refused || row.refused_review.is_some();
         assert_eq!(refused, !row.says.is_empty(), "{}: a refusal says something", row.id);
     }
@@ -100,7 +100,7 @@ impl Row {
     #[must_use]
     pub fn expectation(&self, mode: &str) -> Expectation<'_> {
         let own = match mode {
-            "direct" => &self.refused_direct,
+            "pair" | "direct" => &self.refused_in_place,
             "review" => &self.refused_review,
             _ => &None,
         };
@@ -112,7 +112,8 @@ impl Row {
 
     /// What must hold on the host afterwards.
     pub fn after(&self, mode: &str) -> impl Iterator<Item = &str> {
-        let direct = if mode == "direct" { self.after_direct.as_str() } else { "" };
+        let direct =
+            if mode == "pair" || mode == "direct" { self.after_in_place.as_str() } else { "" };
         [self.after.as_str(), direct].into_iter().filter(|script| !script.is_empty())
     }
 }

@@ -13,6 +13,11 @@ fn git_in_review() {
 }
 
 #[test]
+fn git_in_pair() {
+    run_table(GIT, "pair");
+}
+
+#[test]
 fn git_in_direct() {
     run_table(GIT, "direct");
 }
@@ -20,6 +25,11 @@ fn git_in_direct() {
 #[test]
 fn the_system_in_review() {
     run_table(SYSTEM, "review");
+}
+
+#[test]
+fn the_system_in_pair() {
+    run_table(SYSTEM, "pair");
 }
 
 #[test]
@@ -33,6 +43,11 @@ fn builds_in_review() {
 }
 
 #[test]
+fn builds_in_pair() {
+    run_table(BUILD, "pair");
+}
+
+#[test]
 fn builds_in_direct() {
     run_table(BUILD, "direct");
 }
@@ -43,6 +58,11 @@ fn servers_in_review() {
 }
 
 #[test]
+fn servers_in_pair() {
+    run_table(NET, "pair");
+}
+
+#[test]
 fn servers_in_direct() {
     run_table(NET, "direct");
 }
@@ -50,7 +70,7 @@ fn servers_in_direct() {
 /// A mode or a table that is added without a test would be run by nobody.
 #[test]
 fn every_mode_has_its_tests() {
-    assert_eq!(MODES, ["review", "direct"]);
+    assert_eq!(MODES, ["review", "pair", "direct"]);
     let all: usize = [GIT, SYSTEM, BUILD, NET].iter().map(|table| rows(table).len()).sum();
     assert!(all >= 90, "{all} rows");
 }
