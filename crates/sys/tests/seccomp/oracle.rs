@@ -109,5 +109,5 @@ fn makes_a_file(flags: u32) -> bool {
 
 /// O_WRONLY and O_RDWR are the two lowest bits, O_TRUNC bit 9.
 fn writes(flags: u32) -> bool {
-    flags % 4 != 0 || flags >> 9 & 1 == 1
+    !flags.is_multiple_of(4) || flags >> 9 & 1 == 1
 }

@@ -39,6 +39,9 @@ enum Was {
     Now(Vec<u8>, Option<u32>),
 }
 
+/// Kind, size and permission bits, as far as they are known.
+type Known = (Node, Option<u64>, Option<u32>);
+
 #[derive(Debug)]
 struct Trees {
     root: OwnedFd,
@@ -216,7 +219,7 @@ impl Trees {
     }
 
     /// What is known of what was at a path: kind, size, permission bits.
-    fn known(&self, was: &Was) -> io::Result<Option<(Node, Option<u64>, Option<u32>)>> {
+    fn known(&self, was: &Was) -> io::Result<Option<Known>> {
         Ok(match was {
             Was::Absent => None,
             Was::Kept(_, kept) => Some((Node::File, Some(kept.size), Some(kept.mode))),
