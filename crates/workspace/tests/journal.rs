@@ -75,7 +75,7 @@ impl Desk {
                 let _ = symlink(target, at(path));
             }
             Act::Link(from, to) => {
-                let _ = journal.linking(to.as_bytes());
+                let _ = journal.making(to.as_bytes());
                 let _ = fs::hard_link(at(from), at(to));
             }
             Act::Mode(path, mode) => {

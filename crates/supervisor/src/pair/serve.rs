@@ -167,7 +167,6 @@ impl Keeper {
             Changing::Nothing => Ok(()),
             Changing::Content(named) => place(named).map_or(Ok(()), |p| journal.writing(&p)),
             Changing::New(named) => place(named).map_or(Ok(()), |p| journal.making(&p)),
-            Changing::Link(named) => place(named).map_or(Ok(()), |p| journal.linking(&p)),
             Changing::Removed(named) => place(named).map_or(Ok(()), |p| journal.removing(&p)),
             Changing::Mode(named) => place(named).map_or(Ok(()), |p| journal.mode(&p)),
             Changing::ModeOf(fd) => {

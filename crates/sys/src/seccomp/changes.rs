@@ -38,8 +38,6 @@ pub enum Changing {
     Content(Named),
     /// Something is made where nothing is.
     New(Named),
-    /// A further name is made.
-    Link(Named),
     /// A name goes.
     Removed(Named),
     /// A name is moved.
@@ -116,7 +114,7 @@ impl Arguments<'_> {
             libc::SYS_openat => self.open(self.at(1, true)?, self.int(2)),
             libc::SYS_mkdirat | libc::SYS_mknodat => Changing::New(self.at(1, false)?),
             libc::SYS_symlinkat => Changing::New(self.at(2, false)?),
-            libc::SYS_linkat => Changing::Link(self.at(3, false)?),
+            libc::SYS_linkat => Changing::New(self.at(3, false)?),
             libc::SYS_unlinkat => Changing::Removed(self.at(1, false)?),
             libc::SYS_renameat => self.moved(0)?,
             libc::SYS_renameat2 => self.moved(self.int(4))?,
@@ -141,7 +139,7 @@ impl Arguments<'_> {
             libc::SYS_creat => Changing::Content(self.here(0, true)?),
             libc::SYS_mkdir | libc::SYS_mknod => Changing::New(self.here(0, false)?),
             libc::SYS_symlink => Changing::New(self.here(1, false)?),
-            libc::SYS_link => Changing::Link(self.here(1, false)?),
+            libc::SYS_link => Changing::New(self.here(1, false)?),
             libc::SYS_unlink | libc::SYS_rmdir => Changing::Removed(self.here(0, false)?),
             libc::SYS_rename => Changing::Moved {
                 from: self.here(0, false)?,

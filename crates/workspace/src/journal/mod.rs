@@ -16,7 +16,7 @@ mod read;
 mod restore;
 mod store;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,8 +41,8 @@ pub struct Journal {
     next: u64,
     /// Files whose content has been kept since the last mark, by device and inode.
     kept: HashSet<(u64, u64)>,
-    /// Paths that were made since the last mark: there is nothing of theirs to keep.
-    made: BTreeSet<Vec<u8>>,
+    /// Paths at which nothing was, as it was written since the last mark: once is enough.
+    absent: HashSet<Vec<u8>>,
 }
 
 impl Journal {
@@ -58,8 +58,8 @@ impl Journal {
         entries: &[Entry],
     ) -> io::Result<Self> {
         let next = entries.last().map_or(1, |entry| entry.number + 1);
-        let (kept, made) = (HashSet::new(), BTreeSet::new());
-        Ok(Self { root: open_root(root)?, store, file, next, kept, made })
+        let (kept, absent) = (HashSet::new(), HashSet::new());
+        Ok(Self { root: open_root(root)?, store, file, next, kept, absent })
     }
 
     /// A file is about to be opened for writing, or made.
@@ -67,9 +67,6 @@ impl Journal {
     /// # Errors
     /// The entry cannot be written: the call must not happen.
     pub fn writing(&mut self, path: &[u8]) -> io::Result<()> {
-        if self.made.contains(path) {
-            return Ok(());
-        }
         let (parent, name) = self.parent(path)?;
         match look(parent.as_fd(), &name)? {
             None => self.absent(path),
@@ -99,16 +96,6 @@ impl Journal {
         }
     }
 
-    /// A further name is about to be made for a file that is there: the name is new, the content not.
-    ///
-    /// # Errors
-    /// As [`Journal::writing`].
-    pub fn linking(&mut self, path: &[u8]) -> io::Result<()> {
-        self.making(path)?;
-        self.made.remove(path);
-        Ok(())
-    }
-
     /// A name is about to go, or to stand for something else.
     ///
     /// # Errors
@@ -116,7 +103,7 @@ impl Journal {
     pub fn removing(&mut self, path: &[u8]) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         let Some(meta) = look(parent.as_fd(), &name)? else { return Ok(()) };
-        self.made.remove(path);
+        self.absent.remove(path);
         let was = match meta.node {
             Node::File => State::File(self.keep(&parent, &name, &meta, How::Name)),
             Node::Symlink => State::Link { target: Path(read_link(parent.as_fd(), &name)?) },
@@ -137,8 +124,7 @@ impl Journal {
             return Ok(());
         }
         let (target, target_name) = self.parent(to)?;
-        let there = look(target.as_fd(), &target_name)?;
-        match there {
+        match look(target.as_fd(), &target_name)? {
             // Two names of one file: rename(2) does nothing.
             Some(there) if there.device == meta.device => return Ok(()),
             Some(_) if !exchange => self.removing(to)?,
@@ -152,12 +138,8 @@ impl Journal {
             exchange,
         };
         self.write(act)?;
-        if exchange || there.is_some() {
-            // The call may fail: what is at either name then is kept when it changes.
-            self.made.retain(|path| !is_within(path, &from) && !is_within(path, &to));
-        } else {
-            self.move_made(&from, &to);
-        }
+        // Whether the call succeeds is not known here: what is made at either name is written down anew.
+        self.absent.retain(|path| !is_within(path, &from) && !is_within(path, &to));
         Ok(())
     }
 
@@ -166,9 +148,6 @@ impl Journal {
     /// # Errors
     /// As [`Journal::writing`].
     pub fn mode(&mut self, path: &[u8]) -> io::Result<()> {
-        if self.made.contains(path) {
-            return Ok(());
-        }
         let (parent, name) = self.parent(path)?;
         match look(parent.as_fd(), &name)? {
             Some(meta) if meta.node != Node::Symlink => {
@@ -191,11 +170,11 @@ impl Journal {
     /// From now on everything is kept anew.
     fn forget(&mut self) {
         self.kept.clear();
-        self.made.clear();
+        self.absent.clear();
     }
 
     fn absent(&mut self, path: &[u8]) -> io::Result<()> {
-        if self.made.insert(path.to_vec()) {
+        if self.absent.insert(path.to_vec()) {
             self.before(path, State::Absent)?;
         }
         Ok(())
@@ -215,22 +194,6 @@ impl Journal {
             size: meta.size,
             owner: meta.owner,
             identity: meta.device,
-        }
-    }
-
-    /// What was made under a moved name is under its new name now.
-    fn move_made(&mut self, from: &[u8], to: &[u8]) {
-        let moved: Vec<Vec<u8>> = self
-            .made
-            .range(from.to_vec()..)
-            .take_while(|path| path.starts_with(from))
-            .filter(|path| is_within(path, from))
-            .cloned()
-            .collect();
-        for path in moved {
-            self.made.remove(&path);
-            let rest = path.get(from.len()..).unwrap_or_default();
-            self.made.insert([to, rest].concat());
         }
     }
 

@@ -170,7 +170,6 @@ impl Place<'_> {
 
     fn overwrite(&self, journal: &mut Journal, number: u64) -> Result<(), Left> {
         journal.kept.clear();
-        journal.made.remove(self.path);
         journal.writing(self.path).map_err(Left::Journal)?;
         let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let to = rustix::fs::openat(&self.parent, c_name(&self.name)?, flags, Mode::empty())?;
