@@ -81,10 +81,12 @@ impl Desk {
             Act::Mode(path, mode) => {
                 // Of a file with several names, the bits go back under the name that changed them.
                 let one_name = |meta: fs::Metadata| meta.is_dir() || meta.nlink() == 1;
-                let meta = fs::symlink_metadata(at(path));
-                if meta.is_ok_and(|meta| !meta.is_symlink() && one_name(meta)) {
+                let Ok(meta) = fs::symlink_metadata(at(path)) else { return };
+                // An ordinary user must still be able to enter a directory.
+                let mode = if meta.is_dir() { mode | 0o100 } else { *mode };
+                if !meta.is_symlink() && one_name(meta) {
                     let _ = journal.mode(path.as_bytes());
-                    let _ = fs::set_permissions(at(path), fs::Permissions::from_mode(*mode));
+                    let _ = fs::set_permissions(at(path), fs::Permissions::from_mode(mode));
                 }
             }
         }
