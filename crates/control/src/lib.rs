@@ -83,7 +83,7 @@ pub enum Answer {
 }
 
 /// What came of naming a moment, or of taking back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// Why nothing was done, or why it stopped.
     pub failed: Option<String>,
@@ -95,6 +95,27 @@ pub struct Taken {
     pub left_count: u64,
     /// The moment to go back to if this was wrong.
     pub undo: Option<String>,
+}
+
+impl Taken {
+    /// Nothing was done.
+    #[must_use]
+    pub fn failed(why: impl Into<String>) -> Self {
+        Self { failed: Some(why.into()), ..Self::default() }
+    }
+
+    /// What came of it, in words for a record.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match &self.failed {
+            Some(why) => format!("the workspace was not taken back: {why}"),
+            None if self.undo.is_none() => "the moment was named".to_owned(),
+            None => format!(
+                "{} things of the workspace were put back, {} were not",
+                self.restored, self.left_count
+            ),
+        }
+    }
 }
 
 /// How a run is.

@@ -89,33 +89,29 @@ pub(crate) fn hold(run: &RunDir, info: &RunInfo, verb: &'static str) -> Result<H
     })
 }
 
-/// The changes of a run; of a `pair` workspace those since a moment, its start where none is named.
+/// Changes, and where both sides of each are.
+type Compared = (Vec<Change>, Box<dyn Sides>);
+
+/// The changes of a run; `None` where it left nothing to compare. Of a `pair` workspace those since a moment, its start where none is named.
+fn look(run: &RunDir, since: Option<&str>) -> Result<Option<Compared>, ChangesError> {
+    let info = run.info()?;
+    if info.mode == WorkspaceMode::Pair {
+        let mut net = taken_back::net(run, &info, since)?;
+        return Ok(Some((std::mem::take(&mut net.changes), Box::new(net))));
+    }
+    if since.is_some() {
+        return Err(taken_back::TakeBackError::NotPair(info.mode.word()).into());
+    }
+    let Some(layer) = layer(run, &info)? else { return Ok(None) };
+    Ok(Some((layer.changes()?, Box::new(layer))))
+}
+
+/// The changes of a run; of a `pair` workspace those since a moment.
 ///
 /// # Errors
 /// [`ChangesError`].
 pub fn changes(run: &RunDir, since: Option<&str>) -> Result<Vec<Change>, ChangesError> {
-    let info = run.info()?;
-    if info.mode == WorkspaceMode::Pair {
-        return Ok(taken_back::net(run, &info, since)?.changes);
-    }
-    no_moment(&info, since)?;
-    match layer(run, &info)? {
-        Some(layer) => Ok(layer.changes()?),
-        None => Ok(Vec::new()),
-    }
-}
-
-fn no_moment(info: &RunInfo, since: Option<&str>) -> Result<(), ChangesError> {
-    match since {
-        Some(_) => Err(taken_back::TakeBackError::NotPair(info.mode.word()).into()),
-        None => Ok(()),
-    }
-}
-
-/// The path of a change, as a person may see it.
-#[must_use]
-pub fn shown(change: &Change) -> String {
-    change.shown()
+    Ok(look(run, since)?.map(|(changes, _)| changes).unwrap_or_default())
 }
 
 /// How `diff` shows them.
@@ -129,22 +125,6 @@ pub struct View {
     pub raw: bool,
 }
 
-impl View {
-    fn write(
-        self,
-        sides: &dyn Sides,
-        changes: &[Change],
-        out: &mut dyn Write,
-    ) -> Result<usize, ChangesError> {
-        let style = Style { colour: self.colour, raw: self.raw };
-        match self.stat {
-            true => ringfence_workspace::stat(changes, style, out)?,
-            false => ringfence_workspace::render(sides, changes, style, out)?,
-        }
-        Ok(changes.len())
-    }
-}
-
 /// Writes the changes for a person.
 ///
 /// # Errors
@@ -155,14 +135,14 @@ pub fn show(
     view: View,
     out: &mut dyn Write,
 ) -> Result<usize, ChangesError> {
-    let info = run.info()?;
-    if info.mode == WorkspaceMode::Pair {
-        let net = taken_back::net(run, &info, since)?;
-        return view.write(&net, &net.changes, out);
+    let Some((changes, sides)) = look(run, since)? else { return Ok(0) };
+    let style = Style { colour: view.colour, raw: view.raw };
+    if view.stat {
+        ringfence_workspace::stat(&changes, style, out)?;
+    } else {
+        ringfence_workspace::render(&*sides, &changes, style, out)?;
     }
-    no_moment(&info, since)?;
-    let Some(layer) = layer(run, &info)? else { return Ok(0) };
-    view.write(&layer, &layer.changes()?, out)
+    Ok(changes.len())
 }
 
 /// Brings changes into the project: all of them, or those at `paths`. What the host would execute

@@ -24,6 +24,13 @@ pub const LAST_WORDS_MS: u64 = 500;
 pub const MASKS_PER_TURN: usize = 64;
 /// Hidden names that may appear during one run; more end it.
 pub const LATER_MASKS: usize = 4_096;
+/// Paths that were not put back and that an answer names: it must fit one packet.
+pub const RESTORE_LEFT_SHOWN: usize = 40;
+/// Longest name of a moment of a `pair` workspace, in bytes.
+pub const MOMENT_NAME_BYTES: usize = 60;
+/// Links that are followed one after the other from a name to what a program changes
+/// (path_resolution(7)).
+pub const NAMED_LINKS: usize = 40;
 /// Questions that may wait for the keeper of a `pair` workspace.
 pub const KEEPER_QUESTIONS: usize = 8;
 /// Control connections at once.

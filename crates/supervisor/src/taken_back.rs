@@ -9,12 +9,9 @@ use ringfence_workspace::journal::{self, Act, Net};
 
 use crate::changes::{ChangesError, Journal, hold};
 use crate::clock;
+use crate::limits::MOMENT_NAME_BYTES;
 use crate::pair::{Place, START, find};
-use crate::run::taken;
 use crate::rundir::{RunDir, RunInfo};
-
-/// Longest name of a moment, in bytes.
-const NAME_BYTES: usize = 60;
 
 /// Why there is nothing to go back to.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +29,7 @@ pub enum TakeBackError {
     Unknown(String),
     /// A name that would be confused with another or spoil a terminal.
     #[error(
-        "a moment's name is 1 to {NAME_BYTES} of a-z A-Z 0-9 . _ -, and not `{START}`: `{0}` is not"
+        "a moment's name is 1 to {MOMENT_NAME_BYTES} of a-z A-Z 0-9 . _ -, and not `{START}`: `{0}` is not"
     )]
     Name(String),
     /// The journal.
@@ -106,7 +103,11 @@ pub fn checkpoint(run: &RunDir, name: Option<&str>) -> Result<String, ChangesErr
     let made_up = format!("point-{}", moments(run)?.len());
     let name = name.unwrap_or(&made_up);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if name.is_empty() || name.len() > NAME_BYTES || name == START || !name.bytes().all(plain) {
+    if name.is_empty()
+        || name.len() > MOMENT_NAME_BYTES
+        || name == START
+        || !name.bytes().all(plain)
+    {
         return Err(TakeBackError::Name(name.to_owned()).into());
     }
     if !run.is_running() {
@@ -145,9 +146,8 @@ pub fn restore(run: &RunDir, to: Option<&str>) -> Result<Taken, ChangesError> {
         .map_err(ChangesError::Record)?;
     let mut journal = place.journal(&info.workspace).map_err(TakeBackError::Journal)?;
     let outcome = place.restore(&mut journal, to, clock::now().unix_s);
-    let what = crate::run::said(&outcome);
-    ledger.event(&Event::Sensor { what }).map_err(ChangesError::Record)?;
-    Ok(taken(outcome))
+    ledger.event(&Event::Sensor { what: outcome.words() }).map_err(ChangesError::Record)?;
+    Ok(outcome)
 }
 
 fn ask(run: &RunDir, verb: Verb) -> Result<Taken, TakeBackError> {

@@ -3,7 +3,7 @@
 //! Names and contents are the agent's. Unless the raw form is asked for, every odd character in
 //! them is escaped, so that nothing in a diff can move the cursor or hide a line.
 
-use ringfence_model::text::{visible, visible_bytes};
+use ringfence_model::text::{visible, visible_but, visible_bytes};
 use similar::TextDiff;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -50,7 +50,8 @@ impl Sides for Layer {
     }
 }
 
-fn open(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
+/// A regular file beneath a tree, for reading.
+pub(crate) fn open(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
     let (above, name) = split(path);
     open_file(open_dir(root, above)?.as_fd(), name)
 }
@@ -246,7 +247,7 @@ fn lines(
             };
             let text = change.value();
             let text = text.strip_suffix('\n').unwrap_or(text);
-            let text = if style.raw { text.to_owned() } else { visible_line(text) };
+            let text = if style.raw { text.to_owned() } else { visible_but(text, &['\t', '\\']) };
             let line = format!("{sign}{text}");
             let line = if colour.is_empty() { line } else { paint(style, colour, &line) };
             writeln!(out, "{line}")?;
@@ -256,14 +257,4 @@ fn lines(
         }
     }
     Ok(())
-}
-
-/// A line of code made safe, with its tabs and backslashes as they are.
-fn visible_line(text: &str) -> String {
-    if text.chars().all(|c| ringfence_model::text::is_plain(c) || c == '\t') {
-        return text.to_owned();
-    }
-    let parts =
-        text.split('\t').map(|part| part.split('\\').map(visible).collect::<Vec<_>>().join("\\"));
-    parts.collect::<Vec<_>>().join("\t")
 }

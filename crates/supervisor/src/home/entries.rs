@@ -67,16 +67,10 @@ impl Entry {
     }
 }
 
-/// The text with everything escaped that a terminal could take for something else.
+/// The text with everything escaped that a terminal could take for something else; JSON keeps its
+/// backslashes.
 fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\'' | '\\' => out.push(c),
-            c => out.extend(c.escape_debug()),
-        }
-    }
-    out
+    ringfence_model::text::visible_but(text, &['\\'])
 }
 
 /// The command lines in an entry, wherever they stand.

@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
+use ringfence_control::Taken;
 use ringfence_model::text::visible_bytes;
 use ringfence_workspace::journal::{self, Entry, Journal, Store};
 
-use super::message::{LEFT_SHOWN, Outcome};
+use crate::limits::RESTORE_LEFT_SHOWN;
 use crate::rundir::RunDir;
 
 /// The name of the moment at which a run began.
@@ -79,45 +80,45 @@ impl Place {
     }
 
     /// Names a moment.
-    pub fn mark(&self, journal: &mut Journal, name: &str, unix_s: i64) -> Outcome {
+    pub fn mark(&self, journal: &mut Journal, name: &str, unix_s: i64) -> Taken {
         match self.entries() {
-            Err(error) => Outcome::failed(error.to_string()),
+            Err(error) => Taken::failed(error.to_string()),
             Ok(entries) if find(&entries, name).is_some() => {
-                Outcome::failed(format!("a moment is called `{name}` already; choose another name"))
+                Taken::failed(format!("a moment is called `{name}` already; choose another name"))
             }
             Ok(_) => match journal.mark(name, unix_s) {
-                Ok(_) => Outcome::done(),
-                Err(error) => Outcome::failed(error.to_string()),
+                Ok(_) => Taken::default(),
+                Err(error) => Taken::failed(error.to_string()),
             },
         }
     }
 
     /// Takes back what was changed since a moment, after naming this one.
-    pub fn restore(&self, journal: &mut Journal, to: &str, unix_s: i64) -> Outcome {
+    pub fn restore(&self, journal: &mut Journal, to: &str, unix_s: i64) -> Taken {
         let entries = match self.entries() {
             Ok(entries) => entries,
-            Err(error) => return Outcome::failed(error.to_string()),
+            Err(error) => return Taken::failed(error.to_string()),
         };
         let Some(since) = find(&entries, to) else {
-            return Outcome::failed(format!(
+            return Taken::failed(format!(
                 "no moment is called `{to}`; `ringfence restore --list` lists them"
             ));
         };
         let count = journal::marks(&entries).filter(|mark| mark.1.starts_with(BEFORE)).count();
         let undo = format!("{BEFORE}{}", count + 1);
         if let Err(error) = journal.mark(&undo, unix_s) {
-            return Outcome::failed(error.to_string());
+            return Taken::failed(error.to_string());
         }
         match journal::restore(journal, &entries, since) {
-            Err(error) => Outcome { undo: Some(undo), ..Outcome::failed(error.to_string()) },
-            Ok(done) => Outcome {
+            Err(error) => Taken { undo: Some(undo), ..Taken::failed(error.to_string()) },
+            Ok(done) => Taken {
                 failed: None,
                 restored: done.restored,
                 left_count: done.left.len() as u64,
                 left: done
                     .left
                     .into_iter()
-                    .take(LEFT_SHOWN)
+                    .take(RESTORE_LEFT_SHOWN)
                     .map(|left| (visible_bytes(&left.path), left.why))
                     .collect(),
                 undo: Some(undo),

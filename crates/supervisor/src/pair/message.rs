@@ -1,5 +1,6 @@
 //! What the supervisor and the keeper of a `pair` workspace say to each other, one packet each.
 
+use ringfence_control::Taken;
 use ringfence_model::event::Event;
 use serde::{Deserialize, Serialize};
 
@@ -48,41 +49,11 @@ pub enum FromKeeper {
         /// Of which question.
         id: u64,
         /// What came of it.
-        outcome: Outcome,
+        outcome: Taken,
     },
     /// Something that the ledger should say.
     Sensor {
         /// What.
         what: String,
     },
-}
-
-/// What came of a mark or of taking back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Why nothing was done, or why it stopped.
-    pub failed: Option<String>,
-    /// Things that were put back.
-    pub restored: u64,
-    /// What was not put back: path and why, at most [`LEFT_SHOWN`].
-    pub left: Vec<(String, String)>,
-    /// How much was not put back in all.
-    pub left_count: u64,
-    /// The moment to go back to if this was wrong.
-    pub undo: Option<String>,
-}
-
-/// Paths that an outcome names: it must fit one packet.
-pub const LEFT_SHOWN: usize = 40;
-
-impl Outcome {
-    /// Nothing was done.
-    pub fn failed(why: impl Into<String>) -> Self {
-        Self { failed: Some(why.into()), ..Self::done() }
-    }
-
-    /// It was done, and there is nothing to tell.
-    pub const fn done() -> Self {
-        Self { failed: None, restored: 0, left: Vec::new(), left_count: 0, undo: None }
-    }
 }

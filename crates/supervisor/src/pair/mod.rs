@@ -22,7 +22,7 @@ use ringfence_sys::process::{
 use rustix::process::Signal;
 
 pub use desk::{Place, START, find};
-pub use message::{FromKeeper, Outcome, ToKeeper};
+pub use message::{FromKeeper, ToKeeper};
 
 /// The supervisor's end.
 #[derive(Debug)]

@@ -12,8 +12,7 @@ use std::path::PathBuf;
 use ringfence_sys::seccomp::changes::Named;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 
-/// Links that are followed one after the other (path_resolution(7)).
-const LINKS: usize = 40;
+use crate::limits::NAMED_LINKS;
 
 /// The sandbox's root and where the workspace is in it.
 pub struct Resolver {
@@ -41,7 +40,7 @@ impl Resolver {
             b'/' => named.path.clone(),
             _ => join(&base(pid, named.directory)?, &named.path),
         };
-        for _ in 0..LINKS {
+        for _ in 0..NAMED_LINKS {
             if let Some(target) = descriptor_link(pid, &full) {
                 return self.beneath(&target);
             }

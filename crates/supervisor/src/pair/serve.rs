@@ -12,13 +12,13 @@ use std::path::PathBuf;
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
 use ringfence_sys::seccomp::changes::{Changing, read_change};
-use ringfence_sys::seccomp::notify::{Listener, Notification, NotifyError, Readiness};
+use ringfence_sys::seccomp::notify::{Listener, Notification, NotifyError};
 use ringfence_sys::seccomp::remote::RemoteError;
 use ringfence_workspace::journal::Journal;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::desk::Place;
-use super::message::{FromKeeper, Outcome, ToKeeper};
+use super::message::{FromKeeper, ToKeeper};
 use super::resolve::Resolver;
 use crate::exec_seen;
 
@@ -116,7 +116,7 @@ impl Keeper {
     }
 
     fn answer(&mut self, question: ToKeeper) -> Result<(), Over> {
-        let (id, outcome): (u64, Outcome) = match question {
+        let (id, outcome) = match question {
             ToKeeper::Listen {} | ToKeeper::Recorded { .. } => return Ok(()),
             ToKeeper::Mark { id, name, unix_s } => {
                 (id, self.desk.place.mark(&mut self.journal, &name, unix_s))
@@ -130,9 +130,7 @@ impl Keeper {
 
     fn notified(&mut self, index: usize) -> Result<(), Over> {
         let Some(listener) = self.listeners.get(index) else { return Ok(()) };
-        if !matches!(listener.wait(Some(std::time::Duration::ZERO)), Ok(Readiness::Pending)) {
-            return Ok(());
-        }
+        // The poll has just said that one waits, and nobody else takes it.
         let Ok(seen) = listener.receive() else { return Ok(()) };
         let refused = match read_change(&seen) {
             Ok(Some(changing)) => self.keep(&seen, &changing)?,

@@ -1,5 +1,7 @@
 //! What would be lost with a run: changes that are in its layer alone.
 
+use ringfence_workspace::Change;
+
 use super::RemovalError;
 use crate::changes;
 use crate::rundir::RunDir;
@@ -18,7 +20,7 @@ pub fn check(run: &RunDir) -> Result<(), RemovalError> {
     if found.is_empty() {
         return Ok(());
     }
-    let mut names: Vec<String> = found.iter().take(SHOWN).map(changes::shown).collect();
+    let mut names: Vec<String> = found.iter().take(SHOWN).map(Change::shown).collect();
     if found.len() > SHOWN {
         names.push("…".to_owned());
     }

@@ -24,7 +24,6 @@ use crate::recorder::RecordError;
 use crate::rundir::RunDirError;
 use crate::trust::TrustError;
 
-pub(crate) use owner::keeper::{said, taken};
 pub use ringfence_policy::Widening;
 pub use start::run;
 

@@ -7,7 +7,7 @@ mod end;
 mod exec;
 mod gateway;
 mod inside;
-pub(super) mod keeper;
+mod keeper;
 mod people;
 mod time;
 

@@ -10,11 +10,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::entry::{Act, Entry, Kept, State};
 use super::store::Store;
 use crate::alias::{Alias, aliases};
-use crate::beneath::{Meta, is_within, look, open_dir, open_file, open_root, read_link, split};
+use crate::beneath::{Meta, is_within, look, open_dir, open_root, read_link, split};
 use crate::change::{Change, Class, Kind, Node};
 use crate::classify::host_executed;
 use crate::compare::same_content;
-use crate::diff::Sides;
+use crate::diff::{Sides, open};
 
 /// The changes since a moment, and where both sides of each are.
 #[derive(Debug)]
@@ -196,11 +196,6 @@ impl Trees {
         }
     }
 
-    fn open(&self, path: &[u8]) -> io::Result<std::fs::File> {
-        let (above, name) = split(path);
-        open_file(open_dir(self.root.as_fd(), above)?.as_fd(), name)
-    }
-
     fn link(&self, path: &[u8]) -> io::Result<Vec<u8>> {
         let (above, name) = split(path);
         read_link(open_dir(self.root.as_fd(), above)?.as_fd(), name)
@@ -212,7 +207,7 @@ impl Trees {
             Was::Kept(number, kept) if kept.missing.is_none() => Some(self.store.content(*number)),
             Was::Now(there, _) => {
                 let meta = self.look(there).ok()??;
-                (meta.node == Node::File).then(|| self.open(there))
+                (meta.node == Node::File).then(|| open(self.root.as_fd(), there))
             }
             _ => None,
         }
@@ -240,7 +235,9 @@ impl Trees {
         }
         match now.node {
             Node::File => match self.before(was) {
-                Some(before) => Ok(same_content(&mut before?, &mut self.open(path)?)?),
+                Some(before) => {
+                    Ok(same_content(&mut before?, &mut open(self.root.as_fd(), path)?)?)
+                }
                 None => Ok(false),
             },
             Node::Symlink => Ok(match was {
@@ -298,6 +295,6 @@ impl Sides for Net {
 
     fn after(&self, change: &Change) -> Option<io::Result<std::fs::File>> {
         let present = change.node == Node::File && change.kind != Kind::Deleted;
-        present.then(|| self.trees.open(&change.path))
+        present.then(|| open(self.trees.root.as_fd(), &change.path))
     }
 }

@@ -16,6 +16,7 @@ use super::store::copy_content;
 use crate::beneath::{Meta, c_name, chmod_exact, look, look_open, open_file, read_link};
 use crate::change::Node;
 use crate::compare::same_content;
+use crate::land::{own, temporary};
 
 /// What was not put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +153,7 @@ impl Place<'_> {
             journal.making(self.path).map_err(Left::Journal)?;
             return match kept.itself {
                 true => self.name_file(journal, kept, number),
-                false => self.make_file(journal, &content, kept),
+                false => self.make_file(&content, kept),
             };
         };
         // The same file: its further names go back with it.
@@ -184,12 +185,17 @@ impl Place<'_> {
     }
 
     /// A file of its own, whole or not at all, with the bits and the owner that it had.
-    fn make_file(&self, journal: &Journal, content: &File, kept: &Kept) -> Done {
-        let draft = format!(".ringfence-restore-{}.tmp", journal.next);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.parent, &*draft, flags, Mode::RUSR | Mode::WUSR)?;
+    fn make_file(&self, content: &File, kept: &Kept) -> Done {
+        let mut made = None;
+        let draft = temporary(|name| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let mode = Mode::RUSR | Mode::WUSR;
+            made = Some(rustix::fs::openat(&self.parent, name, flags, mode)?);
+            Ok(())
+        })?;
+        let Some(fd) = made else { return Err(io::Error::other("no file was made").into()) };
         let finished = copy_content(content, &fd)
-            .and_then(|()| own(&fd, kept.owner))
+            .and_then(|()| own_as_root(&fd, kept.owner))
             .and_then(|()| Ok(rustix::fs::fchmod(&fd, Mode::from_raw_mode(kept.mode & 0o1777))?))
             .and_then(|()| {
                 let name = c_name(&self.name)?;
@@ -229,18 +235,15 @@ impl Place<'_> {
         journal.making(self.path).map_err(Left::Journal)?;
         rustix::fs::mkdirat(&self.parent, c_name(&self.name)?, Mode::RWXU)?;
         let made = self.open()?;
-        own(&made, look_open(&self.parent)?.owner)?;
+        own_as_root(&made, look_open(&self.parent)?.owner)?;
         rustix::fs::fchmod(&made, Mode::from_raw_mode(mode & 0o1777))?;
         Ok(true)
     }
 }
 
 /// As root, what is made belongs to whom it belonged.
-fn own<F: AsFd>(fd: F, owner: (u32, u32)) -> io::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    Ok(rustix::fs::fchown(fd, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?)
+fn own_as_root<F: AsFd>(fd: F, owner: (u32, u32)) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() { own(fd.as_fd(), owner) } else { Ok(()) }
 }
 
 fn move_back(

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use ringfence_control::{Answer, Taken};
+use ringfence_control::Answer;
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
 
@@ -10,7 +10,7 @@ use super::Owner;
 use crate::clock;
 use crate::control_server::Question;
 use crate::limits::KEEPER_QUESTIONS;
-use crate::pair::{FromKeeper, Outcome, ToKeeper};
+use crate::pair::{FromKeeper, ToKeeper};
 
 impl Owner<'_> {
     pub(super) fn hear_keeper(&mut self) {
@@ -45,9 +45,8 @@ impl Owner<'_> {
                     return;
                 };
                 let (_, question) = self.asked.remove(at);
-                let what = said(&outcome);
-                let _ = self.recorder.record(&Event::Sensor { what });
-                question.answer(&Answer::Taken(taken(outcome)));
+                let _ = self.recorder.record(&Event::Sensor { what: outcome.words() });
+                question.answer(&Answer::Taken(outcome));
             }
         }
     }
@@ -95,28 +94,5 @@ impl Owner<'_> {
         self.failures.push(what.clone());
         let _ = self.recorder.record(&Event::Sensor { what });
         self.end_because("keeper-lost");
-    }
-}
-
-/// What came of it, for the ledger.
-pub fn said(outcome: &Outcome) -> String {
-    match &outcome.failed {
-        Some(why) => format!("the workspace was not taken back: {why}"),
-        None if outcome.undo.is_none() => "the moment was named".to_owned(),
-        None => format!(
-            "{} things of the workspace were put back, {} were not",
-            outcome.restored, outcome.left_count
-        ),
-    }
-}
-
-/// As a person's command gets it.
-pub fn taken(outcome: Outcome) -> Taken {
-    Taken {
-        failed: outcome.failed,
-        restored: outcome.restored,
-        left: outcome.left,
-        left_count: outcome.left_count,
-        undo: outcome.undo,
     }
 }
