@@ -92,7 +92,8 @@ pub(crate) fn hold(run: &RunDir, info: &RunInfo, verb: &'static str) -> Result<H
 /// Changes, and where both sides of each are.
 type Compared = (Vec<Change>, Box<dyn Sides>);
 
-/// The changes of a run; `None` where it left nothing to compare. Of a `pair` workspace those since a moment, its start where none is named.
+/// The changes of a run; `None` where it left nothing to compare. Of a `pair` workspace those since a
+/// moment, its start where none is named.
 fn look(run: &RunDir, since: Option<&str>) -> Result<Option<Compared>, ChangesError> {
     let info = run.info()?;
     if info.mode == WorkspaceMode::Pair {

@@ -37,7 +37,7 @@ pub fn links(mut at: PathBuf) -> Vec<PathBuf> {
 }
 
 /// The path without `.` and `..`, links on the way resolved in the parent only.
-fn normal(path: &Path) -> io::Result<PathBuf> {
+pub fn normal(path: &Path) -> io::Result<PathBuf> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().unwrap_or_default();
     Ok(fs::canonicalize(parent)?.join(name))

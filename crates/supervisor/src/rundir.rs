@@ -25,7 +25,7 @@ use ringfence_model::id::{RunId, SandboxName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::paths::Paths;
+use crate::paths::{Paths, open_lock};
 
 /// What is known of a run from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,13 +162,7 @@ impl RunDir {
     #[must_use]
     pub fn turn(&self) -> Option<OwnedFd> {
         let state = self.path.parent()?.parent()?;
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(state.join("shared.lock"))
-            .ok()?;
+        let file = open_lock(&state.join("shared.lock")).ok()?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).ok()?;
         Some(file.into())
     }
@@ -256,14 +250,7 @@ impl RunDir {
 
     fn lock_file(&self, name: &str) -> Result<OwnedFd, RunDirError> {
         let path = self.file(name);
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(at(&path))?;
-        Ok(file.into())
+        Ok(open_lock(&path).map_err(at(&path))?.into())
     }
 
     /// Whether a supervisor holds the run: nobody else ever takes this lock for itself alone.

@@ -15,7 +15,7 @@ use ringfence_policy::{digest, profile_names, profile_text};
 
 use crate::limits::POLICY_FILE_BYTES;
 use crate::load::read_bounded;
-use crate::paths::{PathsError, make_private, wrappers};
+use crate::paths::{PathsError, absolute, make_private, wrappers};
 use crate::plan::search_path;
 use crate::program;
 
@@ -165,8 +165,7 @@ pub fn list() -> Result<Vec<Wrapper>, WrapError> {
 }
 
 fn home() -> Result<PathBuf, WrapError> {
-    let home = env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    let home = home.ok_or(PathsError::NoHome)?;
+    let home = absolute("HOME").ok_or(PathsError::NoHome)?;
     Ok(fs::canonicalize(&home).unwrap_or(home))
 }
 

@@ -11,11 +11,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ringfence_ledger::Redactor;
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, FileType, OFlags};
 
 use super::agents::Agent;
-use super::place::{Host, Out, read_file};
+use super::place::{Host, Out, beneath};
 use crate::limits::{BROUGHT_BYTES, BROUGHT_DEPTH, BROUGHT_FILE_BYTES, BROUGHT_FILES, HOME_NOTES};
+use crate::load::read_up_to;
 
 /// Names that are no part of instructions.
 const SKIPPED: &[&str] = &[".git", ".hg", ".svn", "node_modules", "__pycache__", ".DS_Store"];
@@ -102,7 +103,7 @@ impl Work<'_> {
             return Ok(false);
         }
         let mode = file.metadata()?.permissions().mode();
-        let text = match read_file(file, BROUGHT_FILE_BYTES).map(String::from_utf8) {
+        let text = match read_up_to(file, BROUGHT_FILE_BYTES).map(String::from_utf8) {
             Ok(Ok(text)) => text,
             Ok(Err(_)) => {
                 self.leave_out(path, "it is no text, so it cannot be searched for secrets");
@@ -185,11 +186,8 @@ impl Work<'_> {
             self.leave_out(path, "it is no regular file");
             return Ok(());
         }
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let opened = rustix::fs::openat2(dir.as_fd(), name, flags, Mode::empty(), resolve);
-        let Ok(fd) = opened else {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Ok(fd) = beneath(dir.as_fd(), Path::new(name), flags, 0) else {
             self.leave_out(path, "it cannot be read");
             return Ok(());
         };

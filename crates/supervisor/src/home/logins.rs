@@ -18,7 +18,7 @@ use super::agents::{self, Agent, Format, Login};
 use super::place::Private;
 use super::settings::Files;
 use crate::limits::{AGENT_SETTINGS_BYTES, LOGIN_BYTES};
-use crate::paths::{Paths, PathsError, make_private};
+use crate::paths::{Paths, PathsError, make_private, open_lock};
 use crate::rundir::RunDir;
 
 /// The file in the run's directory that says which login was given.
@@ -101,13 +101,7 @@ impl Store {
     /// One at a time, for as long as the descriptor lives.
     fn lock(&self) -> Result<OwnedFd, LoginError> {
         make_private(&self.directory)?;
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.directory.join("lock"))
-            .map_err(|error| self.failed(error))?;
+        let file = open_lock(&self.directory.join("lock")).map_err(|error| self.failed(error))?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
             .map_err(|error| self.failed(error.into()))?;
         Ok(file.into())

@@ -81,21 +81,22 @@ pub fn settle(
     }
     let mut trusted = Trusted::load(paths)?;
     for entry in entries {
-        let answer = match (trusted.answer(&entry.digest), ask_again(&trusted, &entry, ask)) {
-            (Some(answer @ (Answer::Accepted | Answer::Refused)), _) => answer,
-            (_, Some(true)) => Answer::Accepted,
-            (_, Some(false)) => Answer::Refused,
-            (known, None) => {
-                if known.is_none() {
-                    notes.push(format!(
-                        "{} stays out: start the agent in a terminal once to be asked about it",
-                        entry.title()
-                    ));
-                }
-                Answer::Told
-            }
+        let known = trusted.answer(&entry.digest);
+        let answer = match known {
+            Some(settled @ (Answer::Accepted | Answer::Refused)) => settled,
+            Some(Answer::Told) | None => match ask(&entry) {
+                Some(true) => Answer::Accepted,
+                Some(false) => Answer::Refused,
+                None => Answer::Told,
+            },
         };
-        if trusted.answer(&entry.digest) != Some(answer) {
+        if answer == Answer::Told && known.is_none() {
+            notes.push(format!(
+                "{} stays out: start the agent in a terminal once to be asked about it",
+                entry.title()
+            ));
+        }
+        if known != Some(answer) {
             trusted.remember(paths, &entry.digest, &entry.title(), answer)?;
         }
         if answer == Answer::Accepted {
@@ -103,18 +104,6 @@ pub fn settle(
         }
     }
     Ok((accepted, notes))
-}
-
-/// Asks about an entry that has no answer yet.
-fn ask_again(
-    trusted: &Trusted,
-    entry: &Entry,
-    ask: &mut dyn FnMut(&Entry) -> Option<bool>,
-) -> Option<bool> {
-    match trusted.answer(&entry.digest) {
-        Some(Answer::Accepted | Answer::Refused) => None,
-        Some(Answer::Told) | None => ask(entry),
-    }
 }
 
 /// What was prepared in and for the private home.

@@ -2,7 +2,7 @@
 //! which is the agent's own work and where no link is ever followed.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use super::agents;
+use crate::load::read_up_to;
 
 /// Names that hold secrets wherever they lie: no link to one is followed.
 const SECRET_NAMES: &[&str] = &[
@@ -124,25 +125,16 @@ impl Host<'_> {
     }
 }
 
-/// Reads an opened regular file of at most `most` bytes.
-///
-/// # Errors
-/// It is larger, or cannot be read.
-pub fn read_file(file: File, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        let why = format!("it is larger than {} KiB", most / 1024);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
-    }
-    Ok(bytes)
-}
-
 /// A private home: whatever lies in it may be the work of an agent.
 pub struct Private(OwnedFd);
 
 /// Beneath an opened directory, through no link.
-fn beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
+pub(super) fn beneath(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    mode: u32,
+) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     Ok(rustix::fs::openat2(dir, path, flags, Mode::from_raw_mode(mode), resolve)?)
@@ -235,6 +227,6 @@ impl Private {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
         }
         let changed = metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec();
-        Ok(Some((read_file(file, most)?, u64::try_from(changed).unwrap_or(0))))
+        Ok(Some((read_up_to(file, most)?, u64::try_from(changed).unwrap_or(0))))
     }
 }

@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 
 use super::agents::{Agent, Format, Kind, Settings};
 use super::entries::Entry;
-use super::place::{Host, Out, read_file};
+use super::place::{Host, Out};
 use crate::limits::{AGENT_SETTING_BYTES, AGENT_SETTINGS_BYTES};
+use crate::load::read_up_to;
 
 /// What goes into one file of the private home.
 pub type Files = BTreeMap<&'static str, (Format, Map<String, Value>)>;
@@ -26,8 +27,8 @@ pub fn read(host: &Host<'_>, row: &Settings) -> Result<Option<Value>, String> {
         Err(Out::Missing) => return Ok(None),
         Err(Out::Refused(why)) => return Err(why),
     };
-    let bytes =
-        read_file(File::from(found.fd), AGENT_SETTINGS_BYTES).map_err(|error| error.to_string())?;
+    let bytes = read_up_to(File::from(found.fd), AGENT_SETTINGS_BYTES)
+        .map_err(|error| error.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     // Neither parser's own words are shown: they quote the file, and a secret may stand there.
     match row.format {

@@ -5,13 +5,12 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
 use super::RemovalError;
-use crate::paths::{Paths, make_private};
+use crate::paths::{Paths, make_private, open_lock};
 
 /// The place, held by one command alone.
 pub struct Aside {
@@ -37,13 +36,7 @@ impl Aside {
         make_private(&place)?;
         let path = paths.state.join("removed.lock");
         let failed = |source| RemovalError::Aside { path: path.clone(), source };
-        let lock = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
+        let lock = open_lock(&path).map_err(failed)?;
         rustix::fs::flock(&lock, how).map_err(|error| failed(error.into()))?;
         Ok(Self { place, _lock: lock.into() })
     }

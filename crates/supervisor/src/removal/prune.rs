@@ -4,6 +4,7 @@
 //! (`Ledger`), and the kept homes of named sandboxes (`Home`). A record is evidence, so it goes only when
 //! it is asked for by name.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -116,8 +117,9 @@ pub fn prune(options: &Options) -> Result<Vec<Row>, RemovalError> {
         pass.run(&run)?;
     }
     if options.homes {
+        let runs = last_runs(&paths);
         for (name, path) in homes(&paths) {
-            pass.home(&name, &path)?;
+            pass.home(&name, &path, runs.get(name.as_str()).copied())?;
         }
     }
     Ok(pass.rows)
@@ -161,8 +163,15 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn home(&mut self, name: &SandboxName, path: &Path) -> Result<(), RemovalError> {
-        let last_used = last_use_of_home(self.paths, name, path);
+    fn home(
+        &mut self,
+        name: &SandboxName,
+        path: &Path,
+        last_run: Option<i64>,
+    ) -> Result<(), RemovalError> {
+        // What the home itself says is the agent's word.
+        let known = last_run.max(used::last(self.paths, name));
+        let last_used = known.or_else(|| changed(path)).unwrap_or(i64::MAX);
         if last_used > self.before {
             return Ok(());
         }
@@ -220,13 +229,16 @@ fn last_use(run: &RunDir) -> i64 {
         .unwrap_or(i64::MAX)
 }
 
-/// The last run of this name. What the home itself says is the agent's word.
-fn last_use_of_home(paths: &Paths, name: &SandboxName, home: &Path) -> i64 {
-    let runs = rundir::all(paths);
-    let own =
-        runs.iter().filter(|run| run.info().is_ok_and(|info| info.name.as_ref() == Some(name)));
-    let known = own.map(last_use).chain(used::last(paths, name)).max();
-    known.or_else(|| changed(home)).unwrap_or(i64::MAX)
+/// The last use of each sandbox that has a name, by its runs that are still there.
+fn last_runs(paths: &Paths) -> BTreeMap<String, i64> {
+    let mut last = BTreeMap::new();
+    for run in rundir::all(paths) {
+        if let Some(name) = run.info().ok().and_then(|info| info.name) {
+            let own = last.entry(name.to_string()).or_insert(i64::MIN);
+            *own = last_use(&run).max(*own);
+        }
+    }
+    last
 }
 
 /// The kept homes.

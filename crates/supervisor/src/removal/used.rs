@@ -3,16 +3,15 @@
 //! A file for each name, `uses/NAME` of the state directory, which no sandbox sees: a run holds a shared
 //! lock on it, and touches it at its start. Who removes the home holds it alone.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use ringfence_model::id::SandboxName;
 use rustix::fs::FlockOperation;
 
-use crate::paths::{Paths, make_private};
+use crate::paths::{Paths, make_private, open_lock};
 
 /// A hold on a sandbox's home; let go when dropped.
 #[derive(Debug)]
@@ -21,14 +20,8 @@ pub struct HomeUse {
 }
 
 fn file(paths: &Paths, name: &SandboxName) -> io::Result<File> {
-    let directory = paths.state.join("uses");
-    make_private(&directory).map_err(io::Error::other)?;
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(directory.join(name.as_str()))
+    make_private(&paths.state.join("uses")).map_err(io::Error::other)?;
+    open_lock(&path(paths, name))
 }
 
 impl HomeUse {

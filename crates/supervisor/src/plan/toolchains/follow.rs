@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::judge::{in_base, in_system};
 use super::{Search, Setting};
 use crate::limits::{LINK_HOPS, PATH_DIRECTORY_ENTRIES, SHIM_BYTES, TOOL_DIRECTORIES};
+use crate::program::{links, normal};
 
 /// What a program finds beside its `bin`.
 const BESIDE: [&str; 5] = ["lib", "lib64", "libexec", "share", "include"];
@@ -32,13 +33,6 @@ pub(super) fn is_whole(prefix: &Path) -> bool {
     let flutter = has("bin/flutter") && has("bin/cache");
     let maven = has("bin/mvn") && has("boot");
     go || java || flutter || maven || has("conda-meta") || has("pyvenv.cfg")
-}
-
-/// The path without `.` and `..`, links on the way resolved in the parent only.
-fn normal(path: &Path) -> std::io::Result<PathBuf> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let name = path.file_name().unwrap_or_default();
-    Ok(fs::canonicalize(parent)?.join(name))
 }
 
 impl Search<'_> {
@@ -129,7 +123,7 @@ impl Search<'_> {
 
     /// Brings in a program and every link on the way to it; with `around`, what lies around it too.
     fn reach(&mut self, program: &Path, around: bool) {
-        for here in crate::program::links(program.to_owned()) {
+        for here in links(program.to_owned()) {
             if here.starts_with(self.judge.workspace) {
                 return;
             }
