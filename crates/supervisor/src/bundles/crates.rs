@@ -17,6 +17,20 @@ const SPARSE: &[u8] = b"sparse+https://";
 const CARGO_BYTES: u64 = 256 * 1024 * 1024;
 
 pub(super) fn servers(look: &Look<'_>) -> Result<Servers, NoBundle> {
+    let (mut own, replaced) = configured(look);
+    if !replaced {
+        match default(look) {
+            Some(found) => own.list.extend(found.list),
+            None if !own.list.is_empty() => {}
+            None => return Err(nothing(look, &config_file(look))),
+        }
+    }
+    downloads(look, &mut own);
+    Ok(own)
+}
+
+/// What is configured, without the default, and whether something stands for the usual registry.
+pub(super) fn configured(look: &Look<'_>) -> (Servers, bool) {
     let mut own = Servers::default();
     project(look, &mut own);
     let file = config_file(look);
@@ -27,17 +41,12 @@ pub(super) fn servers(look: &Look<'_>) -> Result<Servers, NoBundle> {
             own.configured(&line.value, &from(line));
         }
     }
-    match replacement(&lines) {
-        Some(Replaced::By(line)) => own.configured(&line.value, &from(line)),
-        Some(Replaced::Local) => {}
-        None => match default(look) {
-            Some(found) => own.list.extend(found.list),
-            None if !own.list.is_empty() => {}
-            None => return Err(nothing(look, &file)),
-        },
+    let replaced = replacement(&lines);
+    if let Some(Replaced::By(line)) = &replaced {
+        own.configured(&line.value, &from(line));
     }
-    downloads(look, &mut own);
-    Ok(own)
+    let replaced = replaced.is_some();
+    (own, replaced)
 }
 
 fn nothing(look: &Look<'_>, file: &Path) -> NoBundle {

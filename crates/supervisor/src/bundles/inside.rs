@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ringfence_policy::Bundle;
 
-use super::{Look, Origin, Server, Servers, crates, go, maven, npm, pypi};
+use super::{Look, Servers, crates, go, maven, npm, pypi};
 
 /// Files to make and variables to set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,25 +32,19 @@ const CARGO: &str = "/.cargo/config.toml";
 pub fn settings(bundle: Bundle, look: &Look<'_>) -> Settings {
     let mut own = Settings::default();
     match bundle {
-        Bundle::Npm => npm::servers(look).map_or((), |servers| for_npm(&servers, &mut own)),
-        Bundle::Pypi => pypi::servers(look).map_or((), |servers| for_pip(&servers, &mut own)),
-        Bundle::Crates => crates::servers(look).map_or((), |servers| for_cargo(&servers, &mut own)),
+        Bundle::Npm => for_npm(&npm::configured(look), &mut own),
+        Bundle::Pypi => for_pip(&pypi::configured(look).0, &mut own),
+        Bundle::Crates => for_cargo(&crates::configured(look).0, &mut own),
         Bundle::Go => for_go(look, &mut own),
-        Bundle::Maven => {
-            maven::servers(look).map_or((), |servers| for_maven(look, &servers, &mut own))
-        }
+        Bundle::Maven => for_maven(look, &maven::configured(look).0, &mut own),
         Bundle::Debian | Bundle::GithubRead => {}
     }
     own
 }
 
-fn configured(servers: &Servers) -> impl Iterator<Item = &Server> {
-    servers.list.iter().filter(|server| server.origin == Origin::Configured)
-}
-
 fn for_npm(servers: &Servers, own: &mut Settings) {
     let mut text = String::new();
-    for server in configured(servers) {
+    for server in &servers.list {
         let key = server.scope.as_ref().map_or("registry".to_owned(), |s| format!("{s}:registry"));
         text.push_str(&format!("{key}={}\n", server.url.inside()));
         // Its answers name packages by the address that it believes to have.
@@ -65,7 +59,7 @@ fn for_npm(servers: &Servers, own: &mut Settings) {
 }
 
 fn for_pip(servers: &Servers, own: &mut Settings) {
-    let mut all = configured(servers);
+    let mut all = servers.list.iter();
     let Some(first) = all.next() else { return };
     let further: Vec<String> = all.map(|server| server.url.inside().to_string()).collect();
     let main = first.url.inside().to_string();
@@ -78,7 +72,7 @@ fn for_pip(servers: &Servers, own: &mut Settings) {
         pip.push_str(&format!("extra-index-url = {}\n", further.join("\n    ")));
     }
     // The loopback needs no certificate outside; under its name inside, pip asks for one.
-    if configured(servers).any(|server| server.url.is_loopback() && !server.url.secure) {
+    if servers.list.iter().any(|server| server.url.is_loopback() && !server.url.secure) {
         let host = ringfence_model::host::HOST_LOOPBACK_NAME;
         pip.push_str(&format!("trusted-host = {host}\n"));
     }
@@ -87,9 +81,7 @@ fn for_pip(servers: &Servers, own: &mut Settings) {
 }
 
 fn for_cargo(servers: &Servers, own: &mut Settings) {
-    // Downloads are no index: cargo finds them in the index.
-    let index = configured(servers).find(|server| !server.from.ends_with("config.json"));
-    let Some(index) = index else { return };
+    let Some(index) = servers.list.first() else { return };
     let mut text = format!(
         "[source.crates-io]\nreplace-with = \"ringfence-mirror\"\n\n[source.ringfence-mirror]\nregistry = \"sparse+{}\"\n",
         index.url.inside()
@@ -118,7 +110,7 @@ fn for_go(look: &Look<'_>, own: &mut Settings) {
 
 fn for_maven(look: &Look<'_>, servers: &Servers, own: &mut Settings) {
     let user = look.words(&look.at("~/.m2/settings.xml"));
-    let mirror = configured(servers).find(|server| server.from.starts_with(&user));
+    let mirror = servers.list.iter().find(|server| server.from.starts_with(&user));
     let Some(mirror) = mirror else { return };
     let text = format!(
         "<settings>\n  <mirrors>\n    <mirror>\n      <id>ringfence</id>\n      <mirrorOf>*</mirrorOf>\n      <url>{}</url>\n    </mirror>\n  </mirrors>\n</settings>\n",

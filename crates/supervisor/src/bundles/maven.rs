@@ -10,12 +10,33 @@ use super::files::listing;
 use super::{Look, Origin, Servers};
 
 pub(super) fn servers(look: &Look<'_>) -> Result<Servers, NoBundle> {
+    let (mut own, all_mirrored) = configured(look);
+    if !all_mirrored {
+        match default(look) {
+            Ok(found) => own.list.extend(found.list),
+            Err(_) if !own.list.is_empty() => {}
+            Err(why) => {
+                let files: Vec<String> = chain(look).iter().map(|file| look.words(file)).collect();
+                return Err(NoBundle {
+                    why: format!(
+                        "Maven says nowhere which repository it asks; looked at {} and for an installed Maven: {why}",
+                        files.join(", ")
+                    ),
+                    fix: "install Maven, or write a <mirror> with <mirrorOf>*</mirrorOf> to ~/.m2/settings.xml".to_owned(),
+                });
+            }
+        }
+    }
+    Ok(own)
+}
+
+/// What is configured, without the default, and whether a mirror stands for every repository.
+pub(super) fn configured(look: &Look<'_>) -> (Servers, bool) {
     let mut own = Servers::default();
-    let files = chain(look);
     let mut all_mirrored = false;
-    for file in &files {
-        let Some(text) = look.read(file) else { continue };
-        let words = look.words(file);
+    for file in chain(look) {
+        let Some(text) = look.read(&file) else { continue };
+        let words = look.words(&file);
         for mirror in elements(&text, "mirror") {
             // A mirror that is there to block plain HTTP leads nowhere.
             if inner(&mirror.text, "blocked") == Some("true") {
@@ -35,22 +56,7 @@ pub(super) fn servers(look: &Look<'_>) -> Result<Servers, NoBundle> {
             }
         }
     }
-    if !all_mirrored {
-        match default(look) {
-            Ok(found) => own.list.extend(found.list),
-            Err(_) if !own.list.is_empty() => {}
-            Err(why) => {
-                return Err(NoBundle {
-                    why: format!(
-                        "Maven says nowhere which repository it asks; looked at {} and for an installed Maven: {why}",
-                        files.iter().map(|file| look.words(file)).collect::<Vec<_>>().join(", ")
-                    ),
-                    fix: "install Maven, or write a <mirror> with <mirrorOf>*</mirrorOf> to ~/.m2/settings.xml".to_owned(),
-                });
-            }
-        }
-    }
-    Ok(own)
+    (own, all_mirrored)
 }
 
 /// The user's settings before the installation's.

@@ -8,6 +8,26 @@ use super::files::{ini, quoted_after, read};
 use super::{Look, Origin, Servers};
 
 pub(super) fn servers(look: &Look<'_>) -> Result<Servers, NoBundle> {
+    let mut own = configured(look);
+    if !own.list.iter().any(|server| server.scope.is_none()) {
+        let Some(found) = default(look) else {
+            let chain: Vec<String> = chain(look).iter().map(|file| look.words(file)).collect();
+            return Err(NoBundle {
+                why: format!(
+                    "npm says nowhere which registry it asks; looked at {} and for the package of an npm on PATH",
+                    chain.join(", ")
+                ),
+                fix: "install npm, or write the line `registry=https://REGISTRY/` to ~/.npmrc"
+                    .to_owned(),
+            });
+        };
+        own.list.extend(found.list);
+    }
+    Ok(own)
+}
+
+/// What is configured, without the default.
+pub(super) fn configured(look: &Look<'_>) -> Servers {
     let mut own = Servers::default();
     project(look, &mut own);
     for name in ["npm_config_registry", "NPM_CONFIG_REGISTRY"] {
@@ -17,24 +37,10 @@ pub(super) fn servers(look: &Look<'_>) -> Result<Servers, NoBundle> {
             own.configured(&url, &format!("${name}"));
         }
     }
-    let chain = chain(look);
-    for file in &chain {
-        take(look, file, &mut own);
+    for file in chain(look) {
+        take(look, &file, &mut own);
     }
-    if !own.list.iter().any(|server| server.scope.is_none()) {
-        let Some(found) = default(look) else {
-            return Err(NoBundle {
-                why: format!(
-                    "npm says nowhere which registry it asks; looked at {} and for the package of an npm on PATH",
-                    chain.iter().map(|file| look.words(file)).collect::<Vec<_>>().join(", ")
-                ),
-                fix: "install npm, or write the line `registry=https://REGISTRY/` to ~/.npmrc"
-                    .to_owned(),
-            });
-        };
-        own.list.extend(found.list);
-    }
-    Ok(own)
+    own
 }
 
 /// The user's file before the machine's.

@@ -11,6 +11,20 @@ const FIRST: [&str; 4] = ["PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "
 const FURTHER: [&str; 2] = ["PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL"];
 
 pub(super) fn servers(look: &Look<'_>) -> Result<Servers, NoBundle> {
+    let (mut own, main) = configured(look);
+    if main {
+        return Ok(own);
+    }
+    match default(look) {
+        Some(found) => own.list.extend(found.list),
+        None if !own.list.is_empty() => {}
+        None => return Err(nothing(look, &chain(look))),
+    }
+    Ok(own)
+}
+
+/// What is configured, without the default, and whether it has a main index.
+pub(super) fn configured(look: &Look<'_>) -> (Servers, bool) {
     let mut own = Servers::default();
     project(look, &mut own);
     for name in FIRST {
@@ -20,19 +34,10 @@ pub(super) fn servers(look: &Look<'_>) -> Result<Servers, NoBundle> {
     for name in FURTHER {
         from_variable(look, name, &mut own);
     }
-    let chain = chain(look);
-    for file in &chain {
-        main |= from_file(look, file, main, &mut own);
+    for file in chain(look) {
+        main |= from_file(look, &file, main, &mut own);
     }
-    if main {
-        return Ok(own);
-    }
-    match default(look) {
-        Some(found) => own.list.extend(found.list),
-        None if !own.list.is_empty() => {}
-        None => return Err(nothing(look, &chain)),
-    }
-    Ok(own)
+    (own, main)
 }
 
 /// Takes what a file says; its main index only if no nearer place has said one. Whether it has one.

@@ -56,7 +56,7 @@ pub fn find(setting: &Setting<'_>, workspace: &Path) -> Toolchains {
     let places = Places { home: setting.home, variable: setting.variable };
     let state = setting.run.path().ancestors().nth(2).unwrap_or(setting.run.path());
     let mut search = Search::new(places, workspace, setting.person.uid, state);
-    let path = search.path();
+    let path = search.path(Search::entry);
     search.homes();
     search.program(setting, &path);
     let mut found = search.found;
@@ -79,7 +79,29 @@ pub fn search_path(search: &str, home: &Path, workspace: &Path) -> Vec<PathBuf> 
     let places = Places { home, variable: &variable };
     let own = crate::host::Person::current().uid;
     // ringfence's own records are on nobody's `PATH`.
-    Search::new(places, workspace, own, Path::new("/dev/null")).path()
+    let mut search = Search::new(places, workspace, own, Path::new("/dev/null"));
+    search.path(|search, entry| search.name(entry).map(|named| named.inside))
+}
+
+/// An entry of `PATH` that exists inside.
+struct Named {
+    /// Its name there.
+    inside: PathBuf,
+    /// Where it leads.
+    canonical: PathBuf,
+    kind: EntryKind,
+}
+
+/// What an entry of `PATH` is.
+enum EntryKind {
+    /// The base shows it.
+    Base,
+    /// It lies in the workspace.
+    Workspace,
+    /// A directory of tools.
+    Tools,
+    /// A link to one, whose name is made inside as well.
+    LinkToTools,
 }
 
 /// A search in progress.
@@ -101,13 +123,13 @@ impl<'a> Search<'a> {
 }
 
 impl Search<'_> {
-    /// `PATH` inside.
-    fn path(&mut self) -> Vec<PathBuf> {
+    /// `PATH` inside: the names of its entries, of which `take` says what each is there, if it is.
+    fn path(&mut self, take: impl Fn(&mut Self, &Path) -> Option<PathBuf>) -> Vec<PathBuf> {
         let search = (self.places.variable)("PATH").unwrap_or_default();
         let mut path: Vec<PathBuf> = Vec::new();
         for entry in env::split_paths(&search).filter(|entry| entry.is_absolute()) {
             let entry: PathBuf = entry.components().collect();
-            if let Some(inside) = self.entry(&entry)
+            if let Some(inside) = take(self, &entry)
                 && !path.contains(&inside)
             {
                 path.push(inside);
@@ -121,19 +143,21 @@ impl Search<'_> {
         path
     }
 
-    /// Brings in what a `PATH` entry needs; its name inside, if it exists there.
-    fn entry(&mut self, entry: &Path) -> Option<PathBuf> {
+    /// What a `PATH` entry is inside, if it exists there.
+    fn name(&mut self, entry: &Path) -> Option<Named> {
         // A wrapper would start ringfence inside ringfence; inside, the name is the program itself.
         if crate::wrap::is_wrappers(entry, self.places.home) {
             return None;
         }
         let canonical = fs::canonicalize(entry).ok()?;
+        let by_name = entry == canonical || in_base(entry);
         if in_base(&canonical) {
-            return in_base(entry).then(|| entry.to_owned()).or(Some(canonical));
+            let inside = if by_name { entry.to_owned() } else { canonical.clone() };
+            return Some(Named { inside, canonical, kind: EntryKind::Base });
         }
         if canonical.starts_with(self.judge.workspace) {
-            self.in_workspace(entry, &canonical);
-            return Some(canonical);
+            let inside = canonical.clone();
+            return Some(Named { inside, canonical, kind: EntryKind::Workspace });
         }
         match self.judge.admit(&canonical) {
             Ok(()) => {}
@@ -144,18 +168,30 @@ impl Search<'_> {
                 return None;
             }
         }
-        self.directory(&canonical);
-        if entry == canonical || in_base(entry) {
-            return Some(entry.to_owned());
-        }
         // Where the name itself cannot be made inside, the place that it leads to is enough.
-        if in_system(entry) {
-            return Some(canonical);
+        let (inside, kind) = match (by_name, in_system(entry)) {
+            (true, _) => (entry.to_owned(), EntryKind::Tools),
+            (false, true) => (canonical.clone(), EntryKind::Tools),
+            (false, false) => (entry.to_owned(), EntryKind::LinkToTools),
+        };
+        Some(Named { inside, canonical, kind })
+    }
+
+    /// Brings in what a `PATH` entry needs; its name inside, if it exists there.
+    fn entry(&mut self, entry: &Path) -> Option<PathBuf> {
+        let Named { inside, canonical, kind } = self.name(entry)?;
+        match kind {
+            EntryKind::Base => {}
+            EntryKind::Workspace => self.in_workspace(entry, &canonical),
+            EntryKind::Tools => self.directory(&canonical),
+            EntryKind::LinkToTools => {
+                self.directory(&canonical);
+                if !self.family(entry) {
+                    self.found.parts.insert(entry.to_owned());
+                }
+            }
         }
-        if !self.family(entry) {
-            self.found.parts.insert(entry.to_owned());
-        }
-        Some(entry.to_owned())
+        Some(inside)
     }
 
     /// A `PATH` entry in the workspace is there with the workspace and no tool of the host's.
