@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     fn find(program: &str, base: &Path) -> Beside {
-        let workspace = base.join("work");
+        let workspace = base.join("project");
         Beside::find(&[program.to_owned()], &workspace, &workspace, base)
     }
 
@@ -111,12 +111,12 @@ mod tests {
     fn c01_a_name_in_the_project_gets_no_profile() {
         let base = tempfile::tempdir().unwrap();
         let base = base.path().canonicalize().unwrap();
-        fs::create_dir_all(base.join("work/bin")).unwrap();
+        fs::create_dir_all(base.join("project/bin")).unwrap();
         fs::create_dir(base.join("bin")).unwrap();
-        fs::write(base.join("work/bin/claude"), "").unwrap();
+        fs::write(base.join("project/bin/claude"), "").unwrap();
         fs::write(base.join("bin/claude"), "").unwrap();
-        symlink("../work/bin/claude", base.join("bin/codex")).unwrap();
-        symlink("../../bin/claude", base.join("work/bin/gemini")).unwrap();
+        symlink("../project/bin/claude", base.join("bin/codex")).unwrap();
+        symlink("../../bin/claude", base.join("project/bin/gemini")).unwrap();
 
         let outside = find(&base.join("bin/claude").to_string_lossy(), &base);
         assert_eq!(outside.profile.as_ref().map(|own| own.profile), Some("claude-code"));

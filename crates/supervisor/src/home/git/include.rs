@@ -156,23 +156,23 @@ mod tests {
     fn includes_hold_where_git_says_so() {
         let base = tempfile::tempdir().unwrap();
         let home = base.path().canonicalize().unwrap();
-        let project = home.join("work/Acme/app");
+        let project = home.join("src/Acme/app");
         std::fs::create_dir_all(&project).unwrap();
         let made = Command::new("git").args(["init", "-q"]).current_dir(&project).status().unwrap();
         assert!(made.success());
         let mut answers = BTreeSet::new();
         for condition in [
-            "gitdir:~/work/",
-            "gitdir:~/work",
-            "gitdir:work/",
+            "gitdir:~/src/",
+            "gitdir:~/src",
+            "gitdir:src/",
             "gitdir:Acme/",
             "gitdir:acme/",
             "gitdir/i:acme/",
-            "gitdir:~/work/*/app/.git",
-            "gitdir:~/work/?cme/app/.git",
-            "gitdir:~/work/[A-B]cme/**",
-            "gitdir:~/work/*/.git",
-            "gitdir:./work/",
+            "gitdir:~/src/*/app/.git",
+            "gitdir:~/src/?cme/app/.git",
+            "gitdir:~/src/[A-B]cme/**",
+            "gitdir:~/src/*/.git",
+            "gitdir:./src/",
             "gitdir:/elsewhere/",
             "gitdir:**/app/.git",
             "gitdir:",
