@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use ringfence_contained_tests::{Fixture, Job, Outcome};
+use ringfence_contained_tests::{Fixture, Job, Outcome, needs};
 
 const SECRET: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
 
@@ -290,6 +290,7 @@ fn c14_a_named_home_full_of_links_leads_nothing_out() {
 /// begins to listen only later; without it, nothing on the host does.
 #[test]
 fn a_login_by_callback_works_through_a_published_port() {
+    needs!("python3");
     let fixture = Fixture::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();

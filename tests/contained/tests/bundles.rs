@@ -6,9 +6,8 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ringfence_contained_tests::Fixture;
+use ringfence_contained_tests::{Fixture, needs, skip};
 use support::registry::Registry;
-use support::world::skip;
 
 const SECRET: &str = "SECRET-OF-A-REGISTRY";
 
@@ -23,20 +22,9 @@ fn work(fixture: &Fixture) -> PathBuf {
     work
 }
 
-/// Whether a program is there; a part that cannot run is skipped visibly.
-fn has(program: &str) -> bool {
-    let there = Path::new(program).is_file();
-    if !there {
-        skip(program, "it is not installed");
-    }
-    there
-}
-
 #[test]
 fn bu1_npm_installs_from_the_registry_of_the_users_npmrc() {
-    if !has("/usr/bin/npm") {
-        return;
-    }
+    needs!("npm");
     let (fixture, registry) = (Fixture::new(), Registry::start());
     registry.npm(&work(&fixture), "tiny-thing");
     registry.npm(&work(&fixture), "@acme/tool");
@@ -68,9 +56,8 @@ fn bu1_npm_installs_from_the_registry_of_the_users_npmrc() {
 
 #[test]
 fn bu2_pip_installs_from_the_index_of_the_users_pip_conf() {
-    if !has("/usr/bin/pip3") {
-        return;
-    }
+    needs!("python3");
+    needs!("pip3");
     let (fixture, registry) = (Fixture::new(), Registry::start());
     registry.pypi(&work(&fixture));
     let index = format!("http://login:{SECRET}@127.0.0.1:{}/simple", registry.port());
@@ -118,9 +105,8 @@ fn bu3_cargo_fetches_from_the_source_of_the_users_configuration() {
 
 #[test]
 fn bu4_go_downloads_from_the_proxy_of_the_environment() {
-    if !has("/usr/bin/go") {
-        return;
-    }
+    needs!("python3");
+    needs!("go");
     let (fixture, registry) = (Fixture::new(), Registry::start());
     registry.go(&work(&fixture));
     file(&fixture.project().join("go.mod"), "module p\n\nrequire tiny.test/thing v1.0.0\n");
@@ -136,6 +122,7 @@ fn bu4_go_downloads_from_the_proxy_of_the_environment() {
 
 #[test]
 fn bu5_what_the_project_names_opens_nothing_and_a_note_says_so() {
+    needs!("python3");
     let (fixture, users, strangers) = (Fixture::new(), Registry::start(), Registry::start());
     let user = |name: &str, text: String| file(&fixture.home().join(name), &text);
     user(".npmrc", format!("registry={}/\n", users.url()));

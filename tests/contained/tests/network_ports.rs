@@ -8,8 +8,9 @@
 
 mod support;
 
+use ringfence_contained_tests::skip;
 use support::tcp::{LEAK, Sink, greeter};
-use support::world::{World, loopback, skip};
+use support::world::{World, loopback};
 
 const GREETING: &str = "SSH-2.0-ringfence-test\r\n";
 

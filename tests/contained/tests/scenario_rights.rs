@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use ringfence_contained_tests::{Fixture, expose, write_script};
+use ringfence_contained_tests::{Fixture, expose, needs, write_script};
 use support::http::Http;
 use support::tcp::{LEAK, Sink};
 use support::tree::{assert_unchanged, snapshot};
@@ -52,6 +52,7 @@ fn plant_package(fixture: &Fixture) {
 /// it finds no secret, reaches nobody, and its start is in the record.
 #[test]
 fn s06_agents_that_an_agent_starts_inherit_the_boundary() {
+    needs!("python3");
     let world = World::new(&[("sink.test", &["127.0.0.9"])]);
     let fixture = &world.fixture;
     plant_package(fixture);
@@ -152,6 +153,7 @@ fn assert_refused(outcome: &ringfence_contained_tests::Outcome, what: &str, name
 /// this run nor the file.
 #[test]
 fn s12_editing_the_definition_has_no_effect() {
+    needs!("python3");
     let world = World::new(&[("allowed.test", &["127.0.0.5"])]);
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();
@@ -199,6 +201,7 @@ const SWITCHES: [(&str, &str); 8] = [
 /// in the same run nothing more is open, and on the host nothing of it is there.
 #[test]
 fn s28_an_agent_cannot_raise_its_own_rights() {
+    needs!("python3");
     let world = World::new(&[("sink.test", &["127.0.0.9"])]);
     let fixture = &world.fixture;
     let sink = Sink::start("127.0.0.9:0");

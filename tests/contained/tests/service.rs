@@ -10,9 +10,9 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use ringfence_contained_tests::{Job, Live};
+use ringfence_contained_tests::{Job, Live, needs, skip};
 use ringfence_scripted_model::{Script, Server};
-use support::world::{World, skip};
+use support::world::World;
 
 const UNIT: &str = include_str!("../../../packaging/systemd/ringfence-agent.service");
 const PROGRAM: &str = "/usr/bin/ringfence";
@@ -43,10 +43,7 @@ fn command(world: &World, port: u16) -> Command {
 /// The unit's agent does its work, bounded in memory and not in time.
 #[test]
 fn the_example_unit_runs_an_agent_without_a_terminal() {
-    if !std::path::Path::new("/usr/bin/python3").exists() {
-        skip("the example unit", "python3 is not installed");
-        return;
-    }
+    needs!("python3");
     let world = World::new(&[]);
     world.policy_text("");
     let project = world.fixture.project();
@@ -80,6 +77,7 @@ fn the_example_unit_runs_an_agent_without_a_terminal() {
 /// fixture's census sees that nothing is left.
 #[test]
 fn the_example_unit_stops_in_order() {
+    needs!("python3");
     let world = World::new(&[]);
     let agent = "import time\nprint('serving')\ntime.sleep(1000)\n";
     fs::write(world.fixture.project().join("agent.py"), agent).unwrap();

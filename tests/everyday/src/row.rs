@@ -14,7 +14,7 @@ pub struct Row {
     /// What is prepared on the host.
     #[serde(default)]
     pub setup: String,
-    /// Flags of the run; `{port}` is the server's.
+    /// Flags of the run; `{port}` is the server's, `{free}` one that nobody has on the host.
     #[serde(default)]
     pub flags: Vec<String>,
     /// Where it starts, relative to the project.

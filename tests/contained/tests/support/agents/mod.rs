@@ -16,11 +16,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfence_contained_tests::{Job, Live, Outcome};
+use ringfence_contained_tests::needs::has;
+use ringfence_contained_tests::{Job, Live, Outcome, skip};
 use ringfence_scripted_model::transcript::{self, ToolResult};
 use ringfence_scripted_model::{Script, Server};
 
-use crate::support::world::{World, skip};
+use crate::support::world::World;
 
 const AGENTS: &str = "RINGFENCE_AGENTS_DIR";
 /// The worthless key that every agent is given.
@@ -193,20 +194,9 @@ pub fn held(kind: &Kind) -> bool {
     held
 }
 
-/// Whether the programs that a script starts are on this machine; says it if not.
-pub fn has(kind: &Kind, programs: &[&str]) -> bool {
-    let places = ["/usr/local/bin", "/usr/bin", "/bin"].map(Path::new);
-    let missing = |program: &&&str| !places.iter().any(|place| place.join(program).exists());
-    let missing = programs.iter().find(missing);
-    if let Some(program) = missing {
-        skip(kind.profile, &format!("{program} is not installed"));
-    }
-    missing.is_none()
-}
-
 /// Where an agent is, with the directory that must be seen for it.
 fn installed(kind: &Kind) -> Option<(Option<PathBuf>, PathBuf)> {
-    if !has(kind, &["python3", "curl"]) {
+    if !has(kind.profile, &["python3", "curl"]) {
         return None;
     }
     if kind.program.ends_with(".py") {
@@ -217,7 +207,7 @@ fn installed(kind: &Kind) -> Option<(Option<PathBuf>, PathBuf)> {
         skip(kind.profile, &format!("{AGENTS} does not name where agents are installed"));
         return None;
     };
-    if !has(kind, &["node"]) {
+    if !has(kind.profile, &["node"]) {
         return None;
     }
     let program = directory.join(kind.program);

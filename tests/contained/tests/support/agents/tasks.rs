@@ -1,6 +1,8 @@
 //! Twenty-odd things that agents do all day, in one conversation: none may be denied.
 
-use super::{Day, Kind, has, texts};
+use ringfence_contained_tests::needs::has;
+
+use super::{Day, Kind, texts};
 use crate::support::tree::{assert_unchanged, snapshot};
 
 /// What a task prints when it has been done, before its name; its command says it in two parts.
@@ -10,7 +12,7 @@ const TASKS: &str = include_str!("../../../../scripted-model/scripts/tasks.json"
 
 /// Every task is done, and no denial is recorded but those that the agent's profile is known for.
 pub fn twenty(kind: &'static Kind) {
-    if !has(kind, &["node", "npm", "cc"]) {
+    if !has(kind.profile, &["node", "npm", "cc"]) {
         return;
     }
     let Some(day) = Day::new(kind, "tasks.json", "sink.test:9") else {
