@@ -31,6 +31,13 @@ pub const MOMENT_NAME_BYTES: usize = 60;
 /// Links that are followed one after the other from a name to what a program changes
 /// (path_resolution(7)).
 pub const NAMED_LINKS: usize = 40;
+/// Time after which the keeper of a `pair` workspace looks what calls came to whose thread was not
+/// heard of again.
+pub const CALL_LOOKED_AT_MS: u64 = 20;
+/// Time after which a call that changes a name is over, if its thread does not wait in it.
+pub const CALL_OVER_MS: u64 = 1_000;
+/// Time that the keeper has at the end of a run to write down what the last calls came to.
+pub const KEEPER_FAREWELL_MS: u64 = 2_000;
 /// Questions that may wait for the keeper of a `pair` workspace.
 pub const KEEPER_QUESTIONS: usize = 8;
 /// Control connections at once.

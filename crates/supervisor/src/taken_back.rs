@@ -145,7 +145,7 @@ pub fn restore(run: &RunDir, to: Option<&str>) -> Result<Taken, ChangesError> {
         .event(&Event::Control { verb, by: format!("uid {}", rustix::process::geteuid().as_raw()) })
         .map_err(ChangesError::Record)?;
     let mut journal = place.journal(&info.workspace).map_err(TakeBackError::Journal)?;
-    let outcome = place.restore(&mut journal, to, clock::now().unix_s);
+    let outcome = place.restore(&mut journal, to, clock::now().unix_s, &[]);
     ledger.event(&Event::Sensor { what: outcome.words() }).map_err(ChangesError::Record)?;
     Ok(outcome)
 }

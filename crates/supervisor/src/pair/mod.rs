@@ -7,22 +7,50 @@
 
 mod desk;
 mod message;
+mod open_files;
+mod outcome;
 mod resolve;
 mod serve;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use ringfence_model::boundary::Workspace;
+use ringfence_model::boundary::{Access, Boundary, MountKind};
 use ringfence_sys::fdpass;
 use ringfence_sys::process::{
     Namespaces, Side, close_all_but, exit_now, fork_into, scrub_arguments_and_environment,
 };
+use ringfence_workspace::journal;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Signal;
+
+use crate::clock;
+use crate::limits::KEEPER_FAREWELL_MS;
 
 pub use desk::{Place, START, find};
 pub use message::{FromKeeper, ToKeeper};
+
+/// The paths of the workspace that the agent cannot change, whatever the journal hears of its calls.
+pub fn held(boundary: &Boundary) -> Vec<journal::Path> {
+    let root = &boundary.workspace.root;
+    let fixed = boundary.mounts.iter().filter(|mount| match mount.kind {
+        MountKind::Bind { access, .. } => access == Access::ReadOnly,
+        MountKind::Pin | MountKind::Anchor | MountKind::Directory { .. } => false,
+        _ => true,
+    });
+    let paths = fixed.map(|mount| &mount.target).chain(&boundary.workspace.placeholders);
+    let beneath = paths.filter_map(|path| path.strip_prefix(root).ok());
+    let mut held: Vec<_> = beneath
+        .map(|path| path.as_os_str().as_bytes())
+        .filter(|path| !path.is_empty())
+        .map(|path| journal::Path(path.to_vec()))
+        .collect();
+    held.sort_unstable();
+    held.dedup();
+    held
+}
 
 /// The supervisor's end.
 #[derive(Debug)]
@@ -38,15 +66,9 @@ impl Keeper {
     ///
     /// # Errors
     /// What `clone3(2)` or `socketpair(2)` says.
-    pub fn start(place: Place, workspace: &Workspace) -> io::Result<Self> {
+    pub fn start(place: Place, workspace: &Path) -> io::Result<Self> {
         let (link, inner) = fdpass::pair()?;
-        let placeholders = workspace
-            .placeholders
-            .iter()
-            .filter_map(|path| path.strip_prefix(&workspace.root).ok())
-            .map(|path| path.as_os_str().as_bytes().to_vec())
-            .collect();
-        let workspace = workspace.root.clone();
+        let workspace = workspace.to_owned();
         match fork_into(Namespaces::NONE)? {
             Side::Child => {
                 let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -57,7 +79,7 @@ impl Keeper {
                 }
                 scrub_arguments_and_environment(c"ringfence-keeper");
                 let _ = rustix::thread::set_name(c"ringfence-keep");
-                let desk = serve::Desk { link: inner, place, workspace, placeholders };
+                let desk = serve::Desk { link: inner, place, workspace };
                 exit_now(if serve::serve(desk).is_ok() { 0 } else { 70 })
             }
             Side::Parent { pidfd, .. } => Ok(Self { link, process: pidfd, next: 1 }),
@@ -90,6 +112,10 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        // Nothing is left inside: it has only to write down what the last calls came to.
+        let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Both);
+        let mut ended = [PollFd::new(&self.process, PollFlags::IN)];
+        let _ = poll(&mut ended, Some(&clock::timespec(KEEPER_FAREWELL_MS)));
         let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
         let _ = ringfence_sys::process::wait_code(self.process.as_fd());
     }

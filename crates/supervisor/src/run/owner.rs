@@ -337,8 +337,7 @@ impl<'a> Owner<'a> {
         if let Some(at) = self.rejudge_at {
             ms = ms.min(u64::try_from((at - now.unix_s).max(0)).unwrap_or(0) * 1000);
         }
-        let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
-        Timespec { tv_sec: seconds, tv_nsec: i64::try_from(ms % 1000).unwrap_or(0) * 1_000_000 }
+        clock::timespec(ms)
     }
 }
 

@@ -355,13 +355,14 @@ impl Preparation {
             return Ok(None);
         }
         let place = pair::Place::of(&self.run);
-        place.make().map_err(system("make the journal of the workspace"))?;
+        let held = pair::held(&self.plan.boundary);
+        place.make(&held).map_err(system("make the journal of the workspace"))?;
         if !place.shares_a_file_system(&workspace.root) {
             asked.note(
                 "the project is on another file system than ringfence's state: what is deleted is copied first",
             );
         }
-        pair::Keeper::start(place, workspace)
+        pair::Keeper::start(place, &workspace.root)
             .map(Some)
             .map_err(system("start the keeper of the workspace"))
     }

@@ -7,7 +7,7 @@ use ringfence_model::event::{End, Event};
 use ringfence_model::link::FromGateway;
 use ringfence_sys::fdpass;
 use ringfence_sys::process::wait_code;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::Owner;
@@ -85,8 +85,7 @@ impl Owner<'_> {
         let since = clock::now();
         loop {
             let left = LAST_WORDS_MS.saturating_sub(clock::now().elapsed_ms(&since));
-            let patience =
-                Timespec { tv_sec: 0, tv_nsec: i64::try_from(left).unwrap_or(0) * 1_000_000 };
+            let patience = clock::timespec(left);
             let mut link = [PollFd::new(&self.link, PollFlags::IN)];
             if left == 0 || !poll(&mut link, Some(&patience)).is_ok_and(|ready| ready > 0) {
                 break;
