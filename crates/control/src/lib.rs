@@ -2,8 +2,11 @@
 //!
 //! One JSON line asks, one JSON line answers, then the connection closes. The socket lies in the
 //! run's directory, which only its owner can enter; the supervisor checks the peer's credentials
-//! (`SO_PEERCRED`, unix(7)) besides. No sandbox can reach it: it does not exist inside.
+//! (`SO_PEERCRED`, unix(7)) and the run's [`Token`] besides. No sandbox can reach it: it does not
+//! exist inside, and no TCP port leads to it.
 #![forbid(unsafe_code)]
+
+mod token;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
@@ -16,19 +19,25 @@ use ringfence_model::enforcement::Control;
 use ringfence_model::request::Request;
 use serde::{Deserialize, Serialize};
 
+pub use token::Token;
+
 /// Version of the conversation; another one is refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest line, in bytes.
 pub const LINE_BYTES: u64 = 1024 * 1024;
+/// Most descriptors that come with a question.
+pub const DESCRIPTORS: usize = 4;
 /// How long the client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
     /// [`VERSION`].
     pub version: u32,
+    /// The run's token.
+    pub token: Token,
     /// What is wanted.
     pub verb: Verb,
 }
@@ -102,6 +111,14 @@ pub enum AskError {
         /// Why.
         source: io::Error,
     },
+    /// The token cannot be read.
+    #[error("the run's token {token} cannot be read: {source}")]
+    Token {
+        /// Where.
+        token: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The conversation broke off.
     #[error("the conversation with the run's supervisor broke off: {0}")]
     Broken(#[from] io::Error),
@@ -119,7 +136,10 @@ pub fn ask(socket: &Path, verb: Verb) -> Result<Answer, AskError> {
         .map_err(|source| AskError::Connect { socket: socket.display().to_string(), source })?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(&Ask { version: VERSION, verb })?;
+    let place = Token::place(socket);
+    let token = Token::read(&place)
+        .map_err(|source| AskError::Token { token: place.display().to_string(), source })?;
+    let mut line = serde_json::to_vec(&Ask { version: VERSION, token, verb })?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();
@@ -143,13 +163,14 @@ mod tests {
     #[test]
     fn unknown_verbs_and_fields_are_refused() {
         for bad in [
-            r#"{"version":1,"verb":{"do":"approve"}}"#,
-            r#"{"version":1,"verb":{"do":"kill","force":true}}"#,
-            r#"{"version":1,"verb":{"do":"kill"},"sudo":1}"#,
+            r#"{"version":2,"token":"0","verb":{"do":"approve"}}"#,
+            r#"{"version":2,"token":"0","verb":{"do":"kill","force":true}}"#,
+            r#"{"version":2,"token":"0","verb":{"do":"kill"},"sudo":1}"#,
+            r#"{"version":2,"verb":{"do":"kill"}}"#,
         ] {
             assert!(serde_json::from_str::<Ask>(bad).is_err(), "{bad}");
         }
-        let good = r#"{"version":1,"verb":{"do":"kill"}}"#;
+        let good = r#"{"version":2,"token":"0","verb":{"do":"kill"}}"#;
         assert!(serde_json::from_str::<Ask>(good).is_ok());
     }
 }

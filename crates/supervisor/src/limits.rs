@@ -24,6 +24,8 @@ pub const MASKS_PER_TURN: usize = 64;
 pub const LATER_MASKS: usize = 4_096;
 /// Control connections at once.
 pub const CONTROL_CONNECTIONS: usize = 32;
+/// How long a connection to the control socket may take to ask, in milliseconds.
+pub const CONTROL_LINE_MS: u64 = 3_000;
 /// Bytes that wait for the terminal or a pipe before the agent's output is no longer read.
 pub const OUTPUT_BUFFER_BYTES: usize = 256 * 1024;
 /// How long a terminal that takes no bytes is waited for when it is put right at the end of a run, in

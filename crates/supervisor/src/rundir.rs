@@ -5,6 +5,7 @@
 //! runs/ID/policy.json    the compiled policy        runs/ID/boundary.json   the plan
 //! runs/ID/ledger.jsonl   the record                 runs/ID/control.sock    while it lives
 //! runs/ID/lock           held by the supervisor     runs/ID/cleanup.json    what a crash may leave
+//! runs/ID/control.token  what opens that socket, while it lives
 //! runs/ID/changes.lock   held by whoever works on a run that is over
 //! runs/ID/layer/{upper,work}   the workspace's changes
 //! runs/ID/home           the private home of an unnamed sandbox
@@ -18,6 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use ringfence_control::Token;
 use ringfence_model::boundary::WorkspaceMode;
 use ringfence_model::id::{RunId, SandboxName};
 use serde::de::DeserializeOwned;
@@ -287,6 +289,7 @@ impl RunDir {
     pub fn unmark_live(&self) {
         let _ = fs::remove_file(&self.live);
         let _ = fs::remove_file(self.control());
+        let _ = fs::remove_file(Token::place(&self.control()));
         let _ = fs::remove_file(self.file("cleanup.json"));
     }
 

@@ -301,7 +301,8 @@ impl<'a> Owner<'a> {
         if let Some(due) = self.recorder.next_due_ns() {
             ms = ms.min(due.saturating_sub(now.boot_ns) / 1_000_000 + 1);
         }
-        if let Some(at) = self.kill_at_ms {
+        let at = self.kill_at_ms.into_iter().chain(self.control.next_due_ms()).min();
+        if let Some(at) = at {
             ms = ms.min(at.saturating_sub(elapsed));
         }
         if let Some(ending) = self.endings.first() {

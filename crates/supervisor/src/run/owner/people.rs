@@ -11,7 +11,8 @@ use crate::stdio;
 
 impl Owner<'_> {
     pub(super) fn answer_control(&mut self) {
-        for question in self.control.turn() {
+        let elapsed = self.elapsed_ms();
+        for question in self.control.turn(elapsed) {
             let answer = match &question.verb {
                 Verb::Status {} => Answer::Status(Box::new(self.status())),
                 Verb::Judge { request } => Answer::Judged { decision: self.judge(request) },
