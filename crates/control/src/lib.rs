@@ -6,12 +6,11 @@
 //! exist inside, and no TCP port leads to it.
 #![forbid(unsafe_code)]
 
+mod client;
 mod token;
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ringfence_model::decision::Decision;
@@ -19,16 +18,19 @@ use ringfence_model::enforcement::Control;
 use ringfence_model::request::Request;
 use serde::{Deserialize, Serialize};
 
+pub use client::{Conversation, ask};
 pub use token::Token;
 
 /// Version of the conversation; another one is refused.
 pub const VERSION: u32 = 2;
 /// Longest line, in bytes.
 pub const LINE_BYTES: u64 = 1024 * 1024;
+/// Longest line of a [`Follow`], in bytes.
+pub const FOLLOW_BYTES: usize = 4 * 1024;
 /// Most descriptors that come with a question.
 pub const DESCRIPTORS: usize = 4;
 /// How long the client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A question.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,6 +57,65 @@ pub enum Verb {
         /// The question.
         request: Request,
     },
+    /// Start a program beside the agent. Descriptors: one for each [`Stream::Pipe`], then a stream
+    /// socket for the terminal if any stream is one. The connection stays: [`Follow`] goes in,
+    /// answers come out, and its end is the end of the person's terminal.
+    Exec {
+        /// Program and arguments; none for the user's shell inside.
+        argv: Vec<String>,
+        /// Where the person stands: it begins there if that is in the workspace.
+        cwd: Option<PathBuf>,
+        /// What the person's terminal is.
+        term: Option<String>,
+        /// Standard input, output and error.
+        streams: [Stream; 3],
+        /// Size of the person's terminal.
+        size: Option<Size>,
+    },
+    /// Show the terminal of a detached run. Descriptor: a stream socket for it. The connection stays,
+    /// as with [`Verb::Exec`].
+    Attach {
+        /// Size of the person's terminal.
+        size: Option<Size>,
+    },
+}
+
+/// What a standard descriptor of a program beside the agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// A terminal of the sandbox's own.
+    Terminal,
+    /// A pipe, passed as it is.
+    Pipe,
+    /// The sandbox's own `/dev/null`.
+    Null,
+}
+
+/// Rows and columns of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Size {
+    /// Lines.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
+}
+
+/// What a person says on a connection that stays; one JSON line each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "follow", deny_unknown_fields)]
+pub enum Follow {
+    /// The terminal has another size.
+    Size {
+        /// Which.
+        size: Size,
+    },
+    /// Send this signal to the program's process group.
+    Signal {
+        /// Its number.
+        number: i32,
+    },
 }
 
 /// An answer.
@@ -69,6 +130,22 @@ pub enum Answer {
     Judged {
         /// The decision as it would be.
         decision: Decision,
+    },
+    /// To [`Verb::Exec`] and [`Verb::Attach`]: it runs, or is shown.
+    Started,
+    /// To [`Verb::Exec`]: it could not be started.
+    Failed {
+        /// Why.
+        why: String,
+        /// The exit code, as shells have it.
+        code: i32,
+    },
+    /// The program, or the run, is over.
+    Ended {
+        /// Exit code as a shell shows it.
+        code: i32,
+        /// Why, where it did not end by itself.
+        why: Option<String>,
     },
     /// The question was not understood or not allowed.
     Refused {
@@ -119,41 +196,15 @@ pub enum AskError {
         /// Why.
         source: io::Error,
     },
+    /// The supervisor hung up.
+    #[error("the run's supervisor hung up without an answer")]
+    HungUp,
     /// The conversation broke off.
     #[error("the conversation with the run's supervisor broke off: {0}")]
     Broken(#[from] io::Error),
     /// The answer does not parse.
     #[error("the supervisor's answer is not understood; is it another version of ringfence? ({0})")]
     Answer(#[from] serde_json::Error),
-}
-
-/// Asks one question.
-///
-/// # Errors
-/// [`AskError`].
-pub fn ask(socket: &Path, verb: Verb) -> Result<Answer, AskError> {
-    let mut stream = connect(socket)
-        .map_err(|source| AskError::Connect { socket: socket.display().to_string(), source })?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let place = Token::place(socket);
-    let token = Token::read(&place)
-        .map_err(|source| AskError::Token { token: place.display().to_string(), source })?;
-    let mut line = serde_json::to_vec(&Ask { version: VERSION, token, verb })?;
-    line.push(b'\n');
-    stream.write_all(&line)?;
-    let mut answer = String::new();
-    BufReader::new(stream.take(LINE_BYTES)).read_line(&mut answer)?;
-    Ok(serde_json::from_str(&answer)?)
-}
-
-/// Connects through a descriptor of the directory: its path may be longer than the 107 bytes that
-/// a socket address holds.
-fn connect(socket: &Path) -> io::Result<UnixStream> {
-    let directory = std::fs::File::open(socket.parent().unwrap_or(Path::new("/")))?;
-    let name = socket.file_name().unwrap_or_default();
-    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
-    UnixStream::connect(short)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //!
 //! What does not begin like a question is turned away by its first bytes and never parsed.
 
+mod conversation;
 mod opening;
 
 use std::io::{self, Write};
@@ -14,6 +15,7 @@ use ringfence_control::{Answer, Ask, LINE_BYTES, Token, VERSION, Verb};
 use ringfence_sys::fdpass;
 use rustix::event::{PollFd, PollFlags};
 
+pub use self::conversation::Conversation;
 use self::opening::Opening;
 use crate::limits::{CONTROL_CONNECTIONS, CONTROL_LINE_MS};
 
@@ -41,6 +43,8 @@ pub struct Question {
     pub verb: Verb,
     /// The asker's user id.
     pub uid: u32,
+    /// Descriptors that came with it.
+    pub descriptors: Vec<OwnedFd>,
     stream: UnixStream,
 }
 
@@ -48,6 +52,11 @@ impl Question {
     /// Answers and hangs up.
     pub fn answer(self, answer: &Answer) {
         say(&self.stream, answer);
+    }
+
+    /// Keeps the connection.
+    pub fn stay(self) -> Conversation {
+        Conversation::new(self.stream)
     }
 }
 
@@ -127,7 +136,7 @@ impl ControlServer {
     }
 
     fn understand(&self, connection: Connection, line: &[u8]) -> Option<Question> {
-        let Connection { stream, uid, .. } = connection;
+        let Connection { stream, uid, descriptors, .. } = connection;
         let why = match serde_json::from_slice::<Ask>(line) {
             // The version first: another one may carry its token elsewhere.
             Ok(Ask { version, .. }) if version != VERSION => {
@@ -136,7 +145,7 @@ impl ControlServer {
             Ok(Ask { token, .. }) if !token.is(&self.token) => {
                 "the run's token is missing or wrong".to_owned()
             }
-            Ok(Ask { verb, .. }) => return Some(Question { verb, uid, stream }),
+            Ok(Ask { verb, .. }) => return Some(Question { verb, uid, descriptors, stream }),
             // Not what the parser says: it would repeat what was sent, a token among it.
             Err(error) => {
                 format!("not understood: line {} column {}", error.line(), error.column())

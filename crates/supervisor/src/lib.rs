@@ -6,6 +6,7 @@
 
 mod binary;
 pub mod changes;
+pub mod client;
 mod clock;
 mod control_server;
 pub mod definition;

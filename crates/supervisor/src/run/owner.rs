@@ -3,14 +3,16 @@
 //! One thread and one `poll(2)`. Nothing in it waits for anything but that poll, so that a slow
 //! terminal, client or gateway never delays a decision.
 
+mod beside;
 mod end;
 mod exec;
 mod gateway;
 mod inside;
 mod people;
+mod screen;
 mod time;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,10 +28,14 @@ use ringfence_sys::seccomp::notify::Listener;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
+use self::beside::Beside;
+use self::screen::Screen;
+use super::detach::Report;
 use super::start::Traps;
 use super::{Finished, RunError, system};
 use crate::clock;
 use crate::control_server::ControlServer;
+use crate::limits::DETACH_LOOK_MS;
 use crate::plan::{HideWatch, HoldWatch};
 use crate::recorder::Recorder;
 use crate::reload::Reload;
@@ -69,6 +75,10 @@ pub struct Parts<'a> {
     pub held: Option<HoldWatch>,
     /// The organisation's policy as it was compiled.
     pub organisation: Option<Vec<u8>>,
+    /// Who waits for the word that a detached run has begun.
+    pub report: Option<Report>,
+    /// Whether the run has no person's terminal.
+    pub detached: bool,
 }
 
 /// How far the start has come.
@@ -101,10 +111,17 @@ pub struct Owner<'a> {
     group: Group,
     control: ControlServer,
     signals: OwnedFd,
-    listener: Option<Listener>,
+    /// Program starts: of the agent's tree, and of each program beside it.
+    listeners: BTreeMap<u64, Listener>,
+    /// Programs that a person started beside the agent.
+    beside: Vec<Beside>,
     agent: Option<(OwnedFd, Pid)>,
     master: Option<OwnedFd>,
     raw: Option<RawTerminal>,
+    /// The terminal of a detached run.
+    screen: Option<Screen>,
+    detached: bool,
+    report: Option<Report>,
     pumps: Vec<Pump>,
     traps: Option<Traps>,
     watch: Watch,
@@ -145,7 +162,9 @@ enum Token {
     Init,
     Link,
     Signals,
-    Listener,
+    Listener(u64),
+    Beside,
+    Screen,
     Hidden,
     Held,
     Control,
@@ -195,10 +214,14 @@ impl<'a> Owner<'a> {
             group: parts.group,
             control,
             signals,
-            listener: None,
+            listeners: BTreeMap::new(),
+            beside: Vec::new(),
             agent: None,
             master: None,
             raw: None,
+            screen: None,
+            detached: parts.detached,
+            report: parts.report,
             pumps: parts.pumps,
             traps: Some(parts.traps),
             watch,
@@ -247,7 +270,7 @@ impl<'a> Owner<'a> {
     /// One wait and what it brings; whether the sandbox is gone.
     fn turn(&mut self) -> bool {
         let (tokens, ready) = self.wait();
-        let mut gone = false;
+        let (mut gone, mut turn_beside, mut turn_screen) = (false, false, false);
         for (token, events) in tokens.iter().zip(ready) {
             if events.is_empty() {
                 continue;
@@ -257,14 +280,25 @@ impl<'a> Owner<'a> {
                 Token::Init => gone = true,
                 Token::Link => self.hear_gateway(),
                 Token::Signals => self.hear_signals(),
-                Token::Listener => self.hear_exec(),
+                Token::Listener(number) => self.hear_exec(*number),
+                Token::Beside => turn_beside = true,
+                Token::Screen => turn_screen = true,
                 Token::Hidden => self.hide_what_appeared(),
                 Token::Held => self.hold_again(),
                 Token::Control => {}
                 Token::Pump(index) => self.turn_pump(*index),
             }
         }
+        let elapsed = self.elapsed_ms();
+        let is_due = |at: u64| elapsed >= at;
+        if turn_beside || self.beside.iter().filter_map(Beside::due_ms).any(is_due) {
+            self.turn_beside();
+        }
+        if turn_screen || self.screen.as_ref().and_then(Screen::due_ms).is_some_and(is_due) {
+            self.turn_screen();
+        }
         self.answer_control();
+        self.look_at_start();
         self.keep_time();
         gone
     }
@@ -279,8 +313,13 @@ impl<'a> Owner<'a> {
             watched.push((Token::Link, PollFd::new(&self.link, PollFlags::IN)));
         }
         watched.push((Token::Signals, PollFd::new(&self.signals, PollFlags::IN)));
+        for (number, listener) in &self.listeners {
+            watched.push((Token::Listener(*number), PollFd::new(listener, PollFlags::IN)));
+        }
         watched
-            .extend(self.listener.iter().map(|l| (Token::Listener, PollFd::new(l, PollFlags::IN))));
+            .extend(self.beside.iter().flat_map(Beside::interests).map(|fd| (Token::Beside, fd)));
+        let screen = self.screen.iter().flat_map(Screen::interests);
+        watched.extend(screen.map(|fd| (Token::Screen, fd)));
         watched.extend(self.hidden.as_ref().map(|h| (Token::Hidden, h.interest())));
         watched.extend(self.held.as_ref().map(|h| (Token::Held, h.interest())));
         watched.extend(self.control.interests().map(|fd| (Token::Control, fd)));
@@ -301,9 +340,14 @@ impl<'a> Owner<'a> {
         if let Some(due) = self.recorder.next_due_ns() {
             ms = ms.min(due.saturating_sub(now.boot_ns) / 1_000_000 + 1);
         }
-        let at = self.kill_at_ms.into_iter().chain(self.control.next_due_ms()).min();
+        let at = self.kill_at_ms.into_iter().chain(self.control.next_due_ms());
+        let at = at.chain(self.beside.iter().filter_map(Beside::due_ms));
+        let at = at.chain(self.screen.as_ref().and_then(Screen::due_ms)).min();
         if let Some(at) = at {
             ms = ms.min(at.saturating_sub(elapsed));
+        }
+        if self.report.is_some() && self.progress.released {
+            ms = ms.min(DETACH_LOOK_MS);
         }
         if let Some(ending) = self.endings.first() {
             ms = ms.min(ending.at_ms.saturating_sub(elapsed));

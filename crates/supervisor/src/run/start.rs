@@ -16,6 +16,7 @@ use ringfence_model::id::RunId;
 use ringfence_policy::Compiled;
 use ringfence_sys::{landlock_rules, seccomp};
 
+use super::detach::Report;
 use super::gateway::{self, Gateway};
 use super::owner::Owner;
 use super::{Finished, Options, Person as Asked, RunError, manifest, system};
@@ -34,6 +35,26 @@ use crate::{heal, mend, stdio};
 /// # Errors
 /// [`RunError`]: nothing was started, and nothing is left behind.
 pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunError> {
+    run_and_report(options, asked, None)
+}
+
+/// As [`run`], in a process that leaves its caller's terminal and says when the agent runs.
+///
+/// # Errors
+/// As [`run`]; nobody was told anything then.
+pub fn run_detached(
+    options: &Options,
+    asked: &mut dyn Asked,
+    report: Report,
+) -> Result<Finished, RunError> {
+    run_and_report(options, asked, Some(report))
+}
+
+fn run_and_report(
+    options: &Options,
+    asked: &mut dyn Asked,
+    report: Option<Report>,
+) -> Result<Finished, RunError> {
     let begun = clock::now();
     let paths = Paths::find()?;
     heal::heal(&paths);
@@ -47,7 +68,7 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
     for note in &prepared.plan.notes {
         asked.note(note);
     }
-    let result = prepared.start();
+    let result = prepared.start(report);
     if result.is_err() {
         prepared.undo();
     }
@@ -139,8 +160,8 @@ impl Preparation {
         layers: &Layers,
         begun: Moment,
     ) -> Result<Self, RunError> {
-        let default =
-            if stdio::interactive() { WorkspaceMode::Direct } else { WorkspaceMode::Review };
+        let watched = stdio::interactive() && !options.detached;
+        let default = if watched { WorkspaceMode::Direct } else { WorkspaceMode::Review };
         let mode = compiled.workspace.mode_or(default);
         let person = Person::current();
         let run = RunDir::new(paths, RunId::new(begun.unix_ms(), random()?));
@@ -198,6 +219,7 @@ impl Preparation {
             supervisor: std::process::id(),
             supervisor_start: crate::rundir::start_ticks(std::process::id()),
             person: person.to_string(),
+            detached: options.detached,
         };
         let stores = vec![run.path().to_owned(), private_home];
         Ok(Self {
@@ -226,8 +248,13 @@ impl Preparation {
         }
     }
 
-    fn start(&mut self) -> Result<Finished, RunError> {
-        let standard = stdio::plan().map_err(system("examine the standard descriptors"))?;
+    fn start(&mut self, report: Option<Report>) -> Result<Finished, RunError> {
+        if let Some(report) = &report {
+            report.leave().map_err(system("leave the caller's terminal"))?;
+        }
+        let detached = report.is_some();
+        let standard = if detached { Ok(stdio::detached()) } else { stdio::plan() };
+        let standard = standard.map_err(system("examine the standard descriptors"))?;
         let hidden = self.plan.hidden.take();
         let organisation = self.organisation.take();
         let boundary = &self.plan.boundary;
@@ -284,13 +311,19 @@ impl Preparation {
             hidden,
             held,
             organisation,
+            report,
+            detached,
         })?;
         let finished = owner.watch_over()?;
         if heal::clean(&self.run) {
             self.run.unmark_live();
         }
+        let finished = Finished { changes: self.run.layer().exists(), ..finished };
+        if detached {
+            self.run.write_json("finished.json", &finished)?;
+        }
         drop(self.lock.take());
-        Ok(Finished { changes: self.run.layer().exists(), ..finished })
+        Ok(finished)
     }
 
     fn group(&self, homes: &Homes, name: &str) -> Result<Group, RunError> {

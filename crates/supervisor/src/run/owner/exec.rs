@@ -2,17 +2,18 @@
 
 use ringfence_model::event::Event;
 use ringfence_sys::seccomp;
+use ringfence_sys::seccomp::notify::Listener;
 use ringfence_sys::seccomp::remote::{RemoteError, read_exec};
 
 use super::Owner;
 
 impl Owner<'_> {
-    pub(super) fn hear_exec(&mut self) {
-        let Some(listener) = &self.listener else { return };
+    pub(super) fn hear_exec(&mut self, number: u64) {
+        let Some(listener) = self.listeners.get(&number) else { return };
         let Ok(seccomp::notify::Readiness::Pending) =
             listener.wait(Some(std::time::Duration::ZERO))
         else {
-            self.listener = None;
+            self.listeners.remove(&number);
             return;
         };
         let Ok(notification) = listener.receive() else { return };
@@ -52,5 +53,11 @@ impl Owner<'_> {
             self.shut(why);
         }
         self.active();
+    }
+
+    /// Watches the starts of one more tree of processes.
+    pub(super) fn listen(&mut self, listener: Listener) {
+        let number = self.listeners.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.listeners.insert(number, listener);
     }
 }

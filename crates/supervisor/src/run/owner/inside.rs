@@ -2,14 +2,16 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use ringfence_jail::{FromInside, Probe, StepError};
+use ringfence_jail::{FromInside, INIT_NAME, Probe, StepError};
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
 use ringfence_sys::seccomp::notify::Listener;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
 use super::Owner;
+use super::screen::Screen;
 use crate::mend;
+use crate::run::detach::Detached;
 use crate::run::{RunError, controls};
 use crate::stdio;
 
@@ -38,6 +40,8 @@ impl Owner<'_> {
                 self.fail(exec_error(program, errno));
             }
             FromInside::Exited { code } => self.code = Some(code),
+            // Told on a program's own line alone.
+            FromInside::Started { .. } => {}
         }
     }
 
@@ -48,20 +52,47 @@ impl Owner<'_> {
         {
             self.agent = Some((agent, pid));
         }
-        if let Some(master) = descriptors.next() {
-            match stdio::connect_terminal(&master) {
-                Ok((pumps, raw)) => {
-                    self.pumps.extend(pumps);
-                    self.raw = raw;
-                }
-                Err(source) => {
-                    self.fail(RunError::System { what: "connect the terminal".to_owned(), source });
-                }
-            }
-            self.master = Some(master);
+        if let Some(master) = descriptors.next()
+            && let Err(source) = self.connect(master)
+        {
+            self.fail(RunError::System { what: "connect the terminal".to_owned(), source });
         }
         self.progress.built = Some((capture, ipv6));
         self.release();
+    }
+
+    fn connect(&mut self, master: OwnedFd) -> std::io::Result<()> {
+        if self.detached {
+            self.screen = Some(Screen::new(master)?);
+            return Ok(());
+        }
+        let (pumps, raw) = stdio::connect_terminal(&master)?;
+        self.pumps.extend(pumps);
+        self.raw = raw;
+        self.master = Some(master);
+        Ok(())
+    }
+
+    /// Tells the caller of a detached run that the agent runs, once it has become its program: until
+    /// then the start can still fail, and the process is called as init is.
+    pub(super) fn look_at_start(&mut self) {
+        let (true, Some((_, pid))) = (self.report.is_some(), &self.agent) else { return };
+        if !self.progress.released || self.error.is_some() {
+            return;
+        }
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
+        if self.code.is_some() || name.is_ok_and(|name| name.trim_end() != INIT_NAME) {
+            self.report_start();
+        }
+    }
+
+    pub(super) fn report_start(&mut self) {
+        let Some(report) = self.report.take() else { return };
+        let word = Detached::Running(self.run.id().clone());
+        if report.say(&word).is_err() {
+            // Whoever started it is gone before they knew of it.
+            self.end_because("signal");
+        }
     }
 
     pub(super) fn ready(&mut self, landlock: u32, probes: Vec<Probe>, descriptors: Vec<OwnedFd>) {
@@ -76,7 +107,7 @@ impl Owner<'_> {
         }
         let listener = descriptors.into_iter().next().map(Listener::new).transpose();
         match listener {
-            Ok(listener) => self.listener = listener,
+            Ok(listener) => listener.into_iter().for_each(|listener| self.listen(listener)),
             Err(error) => {
                 let source = std::io::Error::other(error);
                 self.fail(RunError::System { what: "watch program starts".to_owned(), source });
@@ -133,7 +164,7 @@ impl Owner<'_> {
 }
 
 /// The host's process id behind a process descriptor (`/proc/self/fdinfo`, pidfd_open(2)).
-fn pid_of(pidfd: &OwnedFd) -> Option<Pid> {
+pub(super) fn pid_of(pidfd: &OwnedFd) -> Option<Pid> {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;

@@ -18,11 +18,19 @@ impl Owner<'_> {
                 Verb::Judge { request } => Answer::Judged { decision: self.judge(request) },
                 Verb::Kill {} => {
                     let by = format!("uid {}", question.uid);
-                    let event = Event::Control { verb: "kill".to_owned(), by };
+                    let event = by_a_person("kill", by);
                     // A full disk must not keep anybody from ending a run.
                     let _ = self.recorder.record(&event);
                     self.end_because("killed");
                     Answer::Killing
+                }
+                Verb::Exec { .. } => {
+                    self.start_beside(question);
+                    continue;
+                }
+                Verb::Attach { .. } => {
+                    self.attach(question);
+                    continue;
                 }
             };
             question.answer(&answer);
@@ -86,4 +94,9 @@ impl Owner<'_> {
             self.active();
         }
     }
+}
+
+/// A record of what a person did.
+pub(super) fn by_a_person(verb: &str, by: String) -> Event {
+    Event::Control { verb: verb.to_owned(), by, argv: Vec::new(), code: None }
 }
