@@ -9,7 +9,8 @@ use std::path::Path;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::{
-    Answer, Ask, AskError, DESCRIPTORS, Follow, LINE_BYTES, PATIENCE, Token, VERSION, Verb,
+    Answer, Ask, AskError, DESCRIPTORS, Follow, LINE_BYTES, PATIENCE, RESTORE_PATIENCE, Token,
+    VERSION, Verb,
 };
 
 /// A connection to a supervisor.
@@ -39,7 +40,9 @@ impl Conversation {
     ) -> Result<Self, AskError> {
         let mut stream = connect(socket)
             .map_err(|source| AskError::Connect { socket: socket.display().to_string(), source })?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let patience =
+            if matches!(verb, Verb::Restore { .. }) { RESTORE_PATIENCE } else { PATIENCE };
+        stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let place = Token::place(socket);
         let token = Token::read(&place)

@@ -29,6 +29,8 @@ pub const LINE_BYTES: u64 = 1024 * 1024;
 pub const FOLLOW_BYTES: usize = 4 * 1024;
 /// Most descriptors that come with a question.
 pub const DESCRIPTORS: usize = 4;
+/// How long the client waits while a workspace is taken back.
+pub(crate) const RESTORE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long the client waits for an answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -77,6 +79,16 @@ pub enum Verb {
     Attach {
         /// Size of the person's terminal.
         size: Option<Size>,
+    },
+    /// Name this moment of a `pair` workspace.
+    Checkpoint {
+        /// The name.
+        name: String,
+    },
+    /// Take a `pair` workspace back to a moment.
+    Restore {
+        /// Its name.
+        to: String,
     },
 }
 
@@ -147,11 +159,49 @@ pub enum Answer {
         /// Why, where it did not end by itself.
         why: Option<String>,
     },
+    /// To [`Verb::Checkpoint`] and [`Verb::Restore`].
+    Taken(Taken),
     /// The question was not understood or not allowed.
     Refused {
         /// Why.
         why: String,
     },
+}
+
+/// What came of naming a moment, or of taking back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Why nothing was done, or why it stopped.
+    pub failed: Option<String>,
+    /// Things that were put back.
+    pub restored: u64,
+    /// What was not put back: path and why; not all where there are many.
+    pub left: Vec<(String, String)>,
+    /// How much was not put back in all.
+    pub left_count: u64,
+    /// The moment to go back to if this was wrong.
+    pub undo: Option<String>,
+}
+
+impl Taken {
+    /// Nothing was done.
+    #[must_use]
+    pub fn failed(why: impl Into<String>) -> Self {
+        Self { failed: Some(why.into()), ..Self::default() }
+    }
+
+    /// What came of it, in words for a record.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match &self.failed {
+            Some(why) => format!("the workspace was not taken back: {why}"),
+            None if self.undo.is_none() => "the moment was named".to_owned(),
+            None => format!(
+                "{} things of the workspace were put back, {} were not",
+                self.restored, self.left_count
+            ),
+        }
+    }
 }
 
 /// How a run is.

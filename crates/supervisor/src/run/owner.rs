@@ -8,6 +8,7 @@ mod end;
 mod exec;
 mod gateway;
 mod inside;
+mod keeper;
 mod people;
 mod screen;
 mod time;
@@ -34,8 +35,9 @@ use super::detach::Report;
 use super::start::Traps;
 use super::{Finished, RunError, system};
 use crate::clock;
-use crate::control_server::ControlServer;
+use crate::control_server::{ControlServer, Question};
 use crate::limits::DETACH_LOOK_MS;
+use crate::pair::Keeper;
 use crate::plan::{HideWatch, HoldWatch};
 use crate::recorder::Recorder;
 use crate::reload::Reload;
@@ -79,6 +81,8 @@ pub struct Parts<'a> {
     pub report: Option<Report>,
     /// Whether the run has no person's terminal.
     pub detached: bool,
+    /// Keeps what changes of a `pair` workspace replace.
+    pub keeper: Option<Keeper>,
 }
 
 /// How far the start has come.
@@ -88,6 +92,8 @@ struct Progress {
     ready: Option<(u32, Vec<Probe>)>,
     gateway: Option<Vec<Control>>,
     released: bool,
+    /// When, in milliseconds after the start: the agent's time begins then.
+    released_ms: u64,
 }
 
 /// A file grant that will end.
@@ -115,6 +121,9 @@ pub struct Owner<'a> {
     listeners: BTreeMap<u64, Listener>,
     /// Programs that a person started beside the agent.
     beside: Vec<Beside>,
+    keeper: Option<Keeper>,
+    /// Questions that the keeper will answer.
+    asked: Vec<(u64, Question)>,
     agent: Option<(OwnedFd, Pid)>,
     master: Option<OwnedFd>,
     raw: Option<RawTerminal>,
@@ -165,6 +174,7 @@ enum Token {
     Listener(u64),
     Beside,
     Screen,
+    Keeper,
     Hidden,
     Held,
     Control,
@@ -216,6 +226,8 @@ impl<'a> Owner<'a> {
             signals,
             listeners: BTreeMap::new(),
             beside: Vec::new(),
+            keeper: parts.keeper,
+            asked: Vec::new(),
             agent: None,
             master: None,
             raw: None,
@@ -263,6 +275,17 @@ impl<'a> Owner<'a> {
         clock::now().elapsed_ms(&self.recorder.start())
     }
 
+    /// For how long the agent has run and been idle. Building the boundary takes none of its time,
+    /// however slow the host is.
+    fn agent_ms(&self, elapsed: u64) -> (u64, u64) {
+        if !self.progress.released {
+            return (0, 0);
+        }
+        let released = self.progress.released_ms;
+        let idle_since = self.last_activity_ms.max(released);
+        (elapsed.saturating_sub(released), elapsed.saturating_sub(idle_since))
+    }
+
     fn active(&mut self) {
         self.last_activity_ms = self.elapsed_ms();
     }
@@ -283,6 +306,7 @@ impl<'a> Owner<'a> {
                 Token::Listener(number) => self.hear_exec(*number),
                 Token::Beside => turn_beside = true,
                 Token::Screen => turn_screen = true,
+                Token::Keeper => self.hear_keeper(),
                 Token::Hidden => self.hide_what_appeared(),
                 Token::Held => self.hold_again(),
                 Token::Control => {}
@@ -320,6 +344,9 @@ impl<'a> Owner<'a> {
             .extend(self.beside.iter().flat_map(Beside::interests).map(|fd| (Token::Beside, fd)));
         let screen = self.screen.iter().flat_map(Screen::interests);
         watched.extend(screen.map(|fd| (Token::Screen, fd)));
+        watched.extend(
+            self.keeper.iter().map(|k| (Token::Keeper, PollFd::new(&k.link, PollFlags::IN))),
+        );
         watched.extend(self.hidden.as_ref().map(|h| (Token::Hidden, h.interest())));
         watched.extend(self.held.as_ref().map(|h| (Token::Held, h.interest())));
         watched.extend(self.control.interests().map(|fd| (Token::Control, fd)));
@@ -335,8 +362,8 @@ impl<'a> Owner<'a> {
     fn timeout(&self) -> Timespec {
         let now = clock::now();
         let elapsed = now.elapsed_ms(&self.recorder.start());
-        let idle = elapsed.saturating_sub(self.last_activity_ms);
-        let mut ms = self.watch.next_ms(elapsed, idle);
+        let (ran, idle) = self.agent_ms(elapsed);
+        let mut ms = self.watch.next_ms(ran, idle);
         if let Some(due) = self.recorder.next_due_ns() {
             ms = ms.min(due.saturating_sub(now.boot_ns) / 1_000_000 + 1);
         }

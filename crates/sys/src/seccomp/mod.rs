@@ -4,6 +4,7 @@
 //! the fork; [`install`] lays it on the calling thread and allocates nothing. What is not in the
 //! table must never be allowed, on any architecture, with any option.
 
+pub mod changes;
 mod compile;
 mod install;
 pub mod limits;
@@ -27,6 +28,9 @@ pub struct Options {
     pub exec_base: bool,
     /// execve and execveat go to the listener, see [`notify`].
     pub notify_exec: bool,
+    /// What opens a file for writing, or makes, moves, removes a name or changes a mode, goes to the
+    /// listener as well.
+    pub notify_writes: bool,
 }
 
 /// An architecture that the table covers.

@@ -10,7 +10,6 @@ use ringfence_control::{Answer, Follow, Size, Stream, Verb};
 use ringfence_jail::{FromInside, Order, Passed};
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
-use ringfence_sys::seccomp::notify::Listener;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
@@ -29,6 +28,8 @@ pub(super) struct Beside {
     /// Its person; none once they are gone.
     conversation: Option<Conversation>,
     process: Option<(OwnedFd, Pid)>,
+    /// Whether its calls are heard.
+    heard: bool,
     confined: bool,
     released: bool,
     /// The person's end of its terminal, until the master has come.
@@ -221,6 +222,7 @@ impl Owner<'_> {
             line,
             conversation: None,
             process: None,
+            heard: false,
             confined: false,
             released: false,
             client,
@@ -287,14 +289,15 @@ impl Owner<'_> {
                     beside.hang_up();
                 }
             }
+            Ok(FromInside::Listening {}) => match self.listen_to(descriptors.next()) {
+                Ok(()) => beside.heard = true,
+                Err(error) => beside.fail(format!("its calls cannot be heard: {error}"), 125),
+            },
             Ok(FromInside::Ready { probes, .. }) => {
-                let held = probes.iter().all(|probe| probe.held);
-                match descriptors.next().map(Listener::new) {
-                    Some(Ok(listener)) if held => {
-                        self.listen(listener);
-                        beside.confined = true;
-                    }
-                    _ => beside.fail("the boundary around it is not whole".to_owned(), 125),
+                if beside.heard && probes.iter().all(|probe| probe.held) {
+                    beside.confined = true;
+                } else {
+                    beside.fail("the boundary around it is not whole".to_owned(), 125);
                 }
             }
             Ok(FromInside::ExecFailed { program, errno }) => {

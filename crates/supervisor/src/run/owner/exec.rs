@@ -1,11 +1,13 @@
 //! Program starts as seen: recorded before the kernel goes on, never decided here.
 
-use ringfence_model::event::Event;
+use std::io;
+use std::os::fd::OwnedFd;
+
 use ringfence_sys::seccomp;
 use ringfence_sys::seccomp::notify::Listener;
-use ringfence_sys::seccomp::remote::{RemoteError, read_exec};
 
 use super::Owner;
+use crate::exec_seen;
 
 impl Owner<'_> {
     pub(super) fn hear_exec(&mut self, number: u64) {
@@ -17,26 +19,9 @@ impl Owner<'_> {
             return;
         };
         let Ok(notification) = listener.receive() else { return };
-        let recorded = match read_exec(listener, &notification) {
-            Ok(seen) => {
-                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                let truncated = seen.path.truncated || seen.argv.truncated;
-                let event = Event::Exec {
-                    pid: notification.pid,
-                    path: text(&seen.path.bytes),
-                    argv: seen.argv.arguments.iter().map(|argument| text(argument)).collect(),
-                    truncated,
-                };
-                self.recorder.exec(&event)
-            }
-            Err(RemoteError::Notify(_)) => Ok(()),
-            Err(error) => {
-                let what = format!(
-                    "a program start of process {} could not be read: {error}",
-                    notification.pid
-                );
-                self.recorder.exec(&Event::Sensor { what })
-            }
+        let recorded = match exec_seen::event(listener, &notification) {
+            Some(event) => self.recorder.exec(&event),
+            None => Ok(()),
         };
         let mut unrecorded = None;
         let answer = match recorded {
@@ -55,9 +40,16 @@ impl Owner<'_> {
         self.active();
     }
 
-    /// Watches the starts of one more tree of processes.
-    pub(super) fn listen(&mut self, listener: Listener) {
+    /// Listens to one more tree of processes: the agent's, or that of a program beside it. In a `pair`
+    /// workspace the keeper does, which must hear of its changes as well.
+    pub(super) fn listen_to(&mut self, listener: Option<OwnedFd>) -> io::Result<()> {
+        let missing = || io::Error::other("no descriptor came with the message");
+        let listener = Listener::new(listener.ok_or_else(missing)?).map_err(io::Error::other)?;
+        if let Some(keeper) = &self.keeper {
+            return keeper.listen(listener.into());
+        }
         let number = self.listeners.last_key_value().map_or(0, |(last, _)| last + 1);
         self.listeners.insert(number, listener);
+        Ok(())
     }
 }

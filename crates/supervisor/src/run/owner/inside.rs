@@ -1,11 +1,11 @@
 //! What the sandbox's init says, and the release of the agent.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use ringfence_jail::{FromInside, INIT_NAME, Probe, StepError};
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
-use ringfence_sys::seccomp::notify::Listener;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
 use super::Owner;
@@ -35,7 +35,8 @@ impl Owner<'_> {
                 self.fail(build_error(error));
             }
             FromInside::Built { capture, ipv6, .. } => self.built(capture, ipv6, descriptors),
-            FromInside::Ready { landlock, probes } => self.ready(landlock, probes, descriptors),
+            FromInside::Listening {} => self.listening(descriptors),
+            FromInside::Ready { landlock, probes } => self.ready(landlock, probes),
             FromInside::ExecFailed { program, errno } => {
                 self.fail(exec_error(program, errno));
             }
@@ -61,7 +62,7 @@ impl Owner<'_> {
         self.release();
     }
 
-    fn connect(&mut self, master: OwnedFd) -> std::io::Result<()> {
+    fn connect(&mut self, master: OwnedFd) -> io::Result<()> {
         if self.detached {
             self.screen = Some(Screen::new(master)?);
             return Ok(());
@@ -95,7 +96,13 @@ impl Owner<'_> {
         }
     }
 
-    pub(super) fn ready(&mut self, landlock: u32, probes: Vec<Probe>, descriptors: Vec<OwnedFd>) {
+    pub(super) fn listening(&mut self, descriptors: Vec<OwnedFd>) {
+        if let Err(source) = self.listen_to(descriptors.into_iter().next()) {
+            self.fail(RunError::System { what: "watch program starts".to_owned(), source });
+        }
+    }
+
+    pub(super) fn ready(&mut self, landlock: u32, probes: Vec<Probe>) {
         let open: Vec<String> = probes
             .iter()
             .filter(|probe| !probe.held)
@@ -104,15 +111,6 @@ impl Owner<'_> {
         if !open.is_empty() {
             self.fail(RunError::SelfTest(open.join("\n")));
             return;
-        }
-        let listener = descriptors.into_iter().next().map(Listener::new).transpose();
-        match listener {
-            Ok(listener) => listener.into_iter().for_each(|listener| self.listen(listener)),
-            Err(error) => {
-                let source = std::io::Error::other(error);
-                self.fail(RunError::System { what: "watch program starts".to_owned(), source });
-                return;
-            }
         }
         self.progress.ready = Some((landlock, probes));
         self.release();
@@ -142,6 +140,7 @@ impl Owner<'_> {
         }
         self.traps = None;
         self.progress.released = true;
+        self.progress.released_ms = self.elapsed_ms();
         if let Err(source) = fdpass::send(self.sandbox.life.as_fd(), b"go", &[]) {
             self.fail(RunError::System { what: "release the agent".to_owned(), source });
         }
@@ -183,7 +182,7 @@ pub(super) fn build_error(error: StepError) -> RunError {
 /// The program could not be started: 127 where there is none, 126 else, as shells do.
 pub(super) fn exec_error(program: String, errno: i32) -> RunError {
     const ENOENT: i32 = 2;
-    let source = std::io::Error::from_raw_os_error(errno);
+    let source = io::Error::from_raw_os_error(errno);
     let code = if errno == ENOENT { 127 } else { 126 };
     RunError::Exec { program, source, code }
 }

@@ -1,12 +1,13 @@
 //! People: the control socket, signals, the terminal.
 
 use ringfence_control::{Answer, Status, Verb};
-use ringfence_model::event::Event;
 use ringfence_sys::process::drain_signals;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::Owner;
 use crate::limits::TERMINATE_GRACE_MS;
+use crate::pair::ToKeeper;
+use crate::recorder::by_a_person;
 use crate::stdio;
 
 impl Owner<'_> {
@@ -14,11 +15,22 @@ impl Owner<'_> {
         let elapsed = self.elapsed_ms();
         for question in self.control.turn(elapsed) {
             let answer = match &question.verb {
+                Verb::Checkpoint { name } => {
+                    let (verb, name) = (format!("checkpoint {name}"), name.clone());
+                    let message = |id, unix_s| ToKeeper::Mark { id, name, unix_s };
+                    self.ask_keeper(question, verb, message);
+                    continue;
+                }
+                Verb::Restore { to } => {
+                    let (verb, to) = (format!("restore {to}"), to.clone());
+                    let message = |id, unix_s| ToKeeper::Restore { id, to, unix_s };
+                    self.ask_keeper(question, verb, message);
+                    continue;
+                }
                 Verb::Status {} => Answer::Status(Box::new(self.status())),
                 Verb::Judge { request } => Answer::Judged { decision: self.judge(request) },
                 Verb::Kill {} => {
-                    let by = format!("uid {}", question.uid);
-                    let event = by_a_person("kill", by);
+                    let event = by_a_person("kill", question.uid);
                     // A full disk must not keep anybody from ending a run.
                     let _ = self.recorder.record(&event);
                     self.end_because("killed");
@@ -94,9 +106,4 @@ impl Owner<'_> {
             self.active();
         }
     }
-}
-
-/// A record of what a person did.
-pub(super) fn by_a_person(verb: &str, by: String) -> Event {
-    Event::Control { verb: verb.to_owned(), by, argv: Vec::new(), code: None }
 }

@@ -15,13 +15,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Owner;
 use super::beside::socket;
-use super::people::by_a_person;
 use crate::clock;
 use crate::control_server::{Conversation, Question};
 use crate::limits::{
     ATTACHED_BUFFER_BYTES, ATTACHED_LAST_MS, ATTACHED_STALL_MS, ATTACHED_TERMINALS, KEYS_BYTES,
     SCROLLBACK_BYTES,
 };
+use crate::recorder::by_a_person;
 use crate::stdio;
 use crate::terminal::TerminalFilter;
 
@@ -307,9 +307,8 @@ impl Owner<'_> {
         }
         let descriptor = std::mem::take(&mut question.descriptors).into_iter().next();
         let socket = socket(descriptor.ok_or("a descriptor is missing")?)?;
-        let by = format!("uid {}", question.uid);
         self.recorder
-            .record(&by_a_person("attach", by))
+            .record(&by_a_person("attach", question.uid))
             .map_err(|error| format!("it cannot be recorded: {error}"))?;
         Ok(socket)
     }
