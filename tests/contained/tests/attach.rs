@@ -255,3 +255,47 @@ fn a_shell_works_in_a_detached_run() {
     assert_eq!(beside.stdout.trim(), id, "{beside:?}");
     assert_eq!(fixture.ringfence(&["kill"]).code, 0);
 }
+
+/// S04: a `pair` workspace is the person's choice in the background, and keeps what is replaced there as
+/// it does at a terminal, whoever closes theirs. Unnamed, the workspace is `review`: nobody looks on.
+#[test]
+fn s04_pair_in_the_background_keeps_what_is_replaced() {
+    let fixture = Fixture::new();
+    let readme = fixture.project().join("README.md");
+    let script = "echo up; read x; rm README.md; echo gone; read x; exit 3";
+    let run = |flags: &[&str]| {
+        let verb = [fixture.binary().to_str().unwrap(), "run", "--detach"];
+        let words = [&verb[..], flags, &["--", "sh", "-c", script]].concat();
+        let mut starter = Person::start(&fixture, &words);
+        assert_eq!(starter.code(), 0, "{}", starter.shown());
+        starter.hangs_up();
+        let mut person = Person::verb(&fixture, &["attach"]);
+        person.sees("up");
+        person.types("x\r");
+        person.sees("gone");
+        person.hangs_up();
+    };
+    run(&["--workspace", "pair"]);
+    assert!(!readme.exists(), "the attack itself");
+    let beside = fixture.ringfence(&["exec", "--", "sh", "-c", "rm src/main.txt"]);
+    assert_eq!(beside.code, 0, "{beside:?}");
+    assert!(!fixture.project().join("src/main.txt").exists(), "the attack itself");
+    let named = fixture.ringfence(&["checkpoint", "middle"]);
+    assert_eq!(named.code, 0, "{named:?}");
+    let restored = fixture.ringfence(&["restore", "start"]);
+    assert_eq!(restored.code, 0, "{restored:?}");
+    assert!(readme.exists() && fixture.project().join("src/main.txt").exists());
+    let mut person = Person::verb(&fixture, &["attach"]);
+    person.sees("gone");
+    person.types("x\r");
+    assert_eq!(person.code(), 3);
+    let told = fixture.ringfence(&["wait"]);
+    assert_eq!(told.code, 3, "{told:?}");
+    assert!(told.stderr.contains("ringfence restore --run"), "{told:?}");
+    fixture.verify_ledgers();
+
+    run(&[]);
+    assert!(readme.exists(), "the project itself was changed in `review`");
+    assert_eq!(fixture.ringfence(&["kill"]).code, 0);
+    assert!(fixture.ringfence(&["wait"]).stderr.contains("ringfence apply --run"));
+}

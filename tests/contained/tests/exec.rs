@@ -112,6 +112,87 @@ fn the_latest_running_run_is_meant_and_the_place_is_the_persons() {
     assert!(over.stderr.contains("is over") && over.stderr.contains("ringfence logs"), "{over:?}");
 }
 
+/// S04: in a `pair` workspace what a program beside the agent changes is kept as what the agent changes
+/// is, its start recorded, and taken back with it. Control group: in `direct` it is gone.
+#[test]
+fn s04_what_it_changes_in_a_pair_workspace_is_taken_back() {
+    for mode in ["direct", "pair"] {
+        let fixture = Fixture::new();
+        let root = fixture.project();
+        std::fs::create_dir(root.join("deep")).unwrap();
+        std::fs::write(root.join("deep/kept"), "kept\n").unwrap();
+        let script =
+            "echo up; while ! [ -e go ]; do sleep 0.02; done; rm -r deep go; exec sleep 600";
+        let mut live = fixture.job().flags(["--workspace", mode]).start_sh(script);
+        live.wait_for("up");
+        let run = fixture.runs().remove(0);
+        let wreck = "rm README.md; echo mine > src/main.txt; mv src moved; : > new; : > go; true";
+        let beside = fixture.ringfence(&["exec", &run, "--", "sh", "-c", wreck]);
+        assert_eq!((beside.code, beside.stderr.as_str()), (0, ""), "{beside:?}");
+        eventually("the agent's own change", || !root.join("deep").exists());
+        assert!(
+            !root.join("README.md").exists() && !root.join("src").exists(),
+            "the attack itself"
+        );
+        let logs = fixture.ringfence(&["logs"]).stdout;
+        assert!(logs.contains("rm [rm README.md]") && logs.contains("mv [mv src moved]"), "{logs}");
+        let restored = fixture.ringfence(&["restore"]);
+        if mode == "direct" {
+            assert_eq!(restored.code, 1, "{restored:?}");
+            assert!(!root.join("README.md").exists(), "control group");
+        } else {
+            assert_eq!(restored.code, 0, "{restored:?}");
+            let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+            assert_eq!(
+                (read("README.md"), read("deep/kept")),
+                ("a project\n".into(), "kept\n".into())
+            );
+            assert_ne!(read("src/main.txt"), "mine\n");
+            assert!(!root.join("moved").exists() && !root.join("new").exists());
+        }
+        end(&fixture, live);
+    }
+}
+
+/// S04: many at once, each heard; and what one of them leaves running is heard after its end.
+#[test]
+fn s04_many_at_once_are_all_heard() {
+    const EACH: usize = 30;
+    let fixture = Fixture::new();
+    let root = fixture.project();
+    let name = |who: usize, which: usize| root.join(format!("{who}-{which}"));
+    let all = || (0..MOST / 2).flat_map(|who| (0..EACH).map(move |which| (who, which)));
+    for (who, which) in all() {
+        std::fs::write(name(who, which), format!("{who} {which}")).unwrap();
+    }
+    let mut live = fixture.job().flags(["--workspace", "pair"]).start_sh("echo up; exec sleep 600");
+    live.wait_for("up");
+    let wreck = |who: usize| {
+        let last = EACH - 1;
+        format!(
+            "for i in $(seq 0 {}); do rm {who}-$i; done
+             (exec >/dev/null 2>&1; sleep 0.3; echo late > {who}-{last}) & true",
+            last - 1
+        )
+    };
+    let programs: Vec<Live> =
+        (0..MOST / 2).map(|who| start(&fixture, "", ["sh", "-c", &wreck(who)])).collect();
+    for program in programs {
+        let outcome = program.wait();
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""), "{outcome:?}");
+    }
+    let late = |who| std::fs::read_to_string(name(who, EACH - 1)).unwrap() == "late\n";
+    eventually("what was left running", || (0..MOST / 2).all(late));
+    assert!(all().all(|(who, which)| which == EACH - 1 || !name(who, which).exists()));
+    let restored = fixture.ringfence(&["restore"]);
+    assert_eq!(restored.code, 0, "{restored:?}");
+    for (who, which) in all() {
+        let text = std::fs::read_to_string(name(who, which)).unwrap();
+        assert_eq!(text, format!("{who} {which}"));
+    }
+    end(&fixture, live);
+}
+
 /// P11, P13, FS7, S30: what the attack program meets is what it meets as the agent.
 #[test]
 fn p11_fs7_s30_it_is_exactly_as_confined_as_the_agent() {

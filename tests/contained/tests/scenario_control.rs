@@ -16,6 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Far more connections than are served at once.
 const CROWD: usize = 64;
 
+/// What else can be asked, as the command asks it.
+const VERBS: [&str; 4] = [
+    r#"{"do":"checkpoint","name":"x"}"#,
+    r#"{"do":"restore","to":"start"}"#,
+    r#"{"do":"attach","size":null}"#,
+    r#"{"do":"exec","argv":["true"],"cwd":null,"term":null,"streams":["null","null","null"],"size":null}"#,
+];
+
 /// A run that has begun, its control socket and its token.
 fn running(fixture: &Fixture) -> (Live, PathBuf, String) {
     let mut live = fixture.job().start_sh("echo up; exec sleep 600");
@@ -103,7 +111,19 @@ fn s27_without_the_token_nothing_is_done() {
         assert!(heard.contains("token") && heard.contains("refused"), "{wrong}: {heard}");
         let heard = say(&socket, ask(wrong, "status").as_bytes());
         assert!(!heard.contains("generation"), "{heard}");
+        for verb in VERBS {
+            let line = format!("{{\"version\":2,\"token\":\"{wrong}\",\"verb\":{verb}}}\n");
+            let heard = say(&socket, line.as_bytes());
+            assert!(heard.contains("token") && heard.contains("refused"), "{verb}: {heard}");
+        }
     }
+    for verb in VERBS {
+        let line = format!("{{\"version\":2,\"token\":\"{token}\",\"verb\":{verb}}}\n");
+        let heard = say(&socket, line.as_bytes());
+        assert!(!heard.contains("token"), "control group: {verb}: {heard}");
+    }
+    let logs = fixture.ringfence(&["logs"]).stdout;
+    assert_eq!(logs.matches("exec by").count(), 1, "only what had the token was started: {logs}");
     let missing = "{\"version\":2,\"verb\":{\"do\":\"kill\"}}\n";
     let heard = say(&socket, missing.as_bytes());
     assert!(heard.contains("refused") && !heard.contains(&token), "{heard}");
