@@ -138,22 +138,34 @@ impl ControlServer {
     fn understand(&self, connection: Connection, line: &[u8]) -> Option<Question> {
         let Connection { stream, uid, descriptors, .. } = connection;
         let why = match serde_json::from_slice::<Ask>(line) {
-            // The version first: another one may carry its token elsewhere.
-            Ok(Ask { version, .. }) if version != VERSION => {
-                format!("this supervisor speaks version {VERSION}, not {version}")
-            }
+            // The version first: another one may carry its token elsewhere, or none.
+            Ok(Ask { version, .. }) if version != VERSION => other_version(version),
             Ok(Ask { token, .. }) if !token.is(&self.token) => {
                 "the run's token is missing or wrong".to_owned()
             }
             Ok(Ask { verb, .. }) => return Some(Question { verb, uid, descriptors, stream }),
             // Not what the parser says: it would repeat what was sent, a token among it.
-            Err(error) => {
-                format!("not understood: line {} column {}", error.line(), error.column())
-            }
+            Err(error) => match serde_json::from_slice::<Spoken>(line) {
+                Ok(Spoken { version }) if version != VERSION => other_version(version),
+                _ => format!("not understood: line {} column {}", error.line(), error.column()),
+            },
         };
         say(&stream, &Answer::Refused { why });
         None
     }
+}
+
+/// What every version says of itself.
+#[derive(serde::Deserialize)]
+struct Spoken {
+    version: u32,
+}
+
+fn other_version(version: u32) -> String {
+    format!(
+        "this run's supervisor speaks version {VERSION}, not {version}: ask it with the `ringfence` \
+         that started it"
+    )
 }
 
 enum Progress {

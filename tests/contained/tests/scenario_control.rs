@@ -127,6 +127,10 @@ fn s27_without_the_token_nothing_is_done() {
     let missing = "{\"version\":2,\"verb\":{\"do\":\"kill\"}}\n";
     let heard = say(&socket, missing.as_bytes());
     assert!(heard.contains("refused") && !heard.contains(&token), "{heard}");
+    // Another version's question has other words, and is told which it is.
+    let older = "{\"version\":1,\"verb\":{\"do\":\"kill\"}}\n";
+    let heard = say(&socket, older.as_bytes());
+    assert!(heard.contains("version 2, not 1"), "{heard}");
     // What is not understood is not repeated: a token could stand in it.
     let unknown = format!("{{\"version\":2,\"{token}\":1}}\n");
     assert!(!say(&socket, unknown.as_bytes()).contains(&token));
