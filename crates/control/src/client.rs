@@ -74,6 +74,10 @@ impl Conversation {
                     self.received.extend_from_slice(chunk.get(..count).unwrap_or_default());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // How a read ends that had its time (socket(7), SO_RCVTIMEO).
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(AskError::Silent);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -122,4 +126,25 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     let name = socket.file_name().unwrap_or_default();
     let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
     UnixStream::connect(short)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn silence_and_hanging_up_are_told_apart() {
+        let (stream, mut other) = UnixStream::pair().unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let mut conversation = Conversation { stream, received: Vec::new() };
+        // Half an answer is none.
+        other.write_all(b"{\"answer\":").unwrap();
+        assert!(matches!(conversation.answer(), Err(AskError::Silent)));
+        other.write_all(b"\"killing\"}\n").unwrap();
+        assert_eq!(conversation.answer().unwrap(), Some(Answer::Killing));
+        drop(other);
+        assert_eq!(conversation.answer().unwrap(), None);
+    }
 }

@@ -249,6 +249,11 @@ pub enum AskError {
     /// The supervisor hung up.
     #[error("the run's supervisor hung up without an answer")]
     HungUp,
+    /// It did not answer in time.
+    #[error(
+        "the run's supervisor does not answer; it may be copying a large file: try again later"
+    )]
+    Silent,
     /// The conversation broke off.
     #[error("the conversation with the run's supervisor broke off: {0}")]
     Broken(#[from] io::Error),
