@@ -63,6 +63,8 @@ pub struct Sandbox {
     pub pid: Pid,
     /// The life line: [`crate::FromInside`] packets come out, one `go` packet goes in.
     pub life: OwnedFd,
+    /// Orders for init go in here, see [`crate::Order`].
+    pub orders: OwnedFd,
     /// A way to change its mounts later.
     pub handle: Handle,
 }
@@ -103,16 +105,17 @@ impl Prepared {
 pub fn launch(launch: Launch<'_>) -> Result<Sandbox, LaunchError> {
     let prepared = prepare_sources(launch.boundary)?;
     let (life, inner_life) = fdpass::pair().during("create", "the life line")?;
+    let (orders, inner_orders) = fdpass::pair().during("create", "the line of orders")?;
     match fork_into(Namespaces::ALL).map_err(|source| LaunchError::Namespaces { source })? {
         Side::Child => {
-            drop(life);
-            init::main(launch, &prepared, inner_life);
+            drop((life, orders));
+            init::main(launch, &prepared, inner_life, inner_orders);
             exit_now(70)
         }
         Side::Parent { pid, pidfd } => {
-            drop(inner_life);
+            drop((inner_life, inner_orders));
             match settle(&launch, pid, &life) {
-                Ok(handle) => Ok(Sandbox { init: pidfd, pid, life, handle }),
+                Ok(handle) => Ok(Sandbox { init: pidfd, pid, life, orders, handle }),
                 Err(error) => {
                     let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
                     let _ = ringfence_sys::process::wait_code(pidfd.as_fd());

@@ -1,5 +1,5 @@
 //! Attacks on what a `pair` workspace keeps: hidden changes, spoiled copies, and a `restore` that is
-//! turned against the person. S04, F10, F11, P12, P15.
+//! turned against the person. S04, F10, F11, P12.
 //!
 //! Each begins with the change itself seen to happen: that is the control group. An agent that changes
 //! the names behind its own calls is not among them (`RR-PAIR-HIDDEN`).
@@ -197,9 +197,9 @@ os.chdir(top); write('README.md')",
     ),
 ];
 
-/// P15: whatever a program calls a file, what is changed is kept, or it is not changed.
+/// F11: whatever a program calls a file, what is changed is kept, or it is not changed.
 #[test]
-fn p15_every_way_to_name_a_file_is_seen() {
+fn f11_every_way_to_name_a_file_is_seen() {
     needs!("python3");
     for (what, way) in WAYS {
         let fixture = Fixture::new();

@@ -89,10 +89,10 @@ impl Keeper {
     /// Hands a listener over.
     ///
     /// # Errors
-    /// The keeper is gone.
+    /// The keeper is gone, or does not read.
     pub fn listen(&self, listener: OwnedFd) -> io::Result<()> {
         let bytes = serde_json::to_vec(&ToKeeper::Listen {})?;
-        fdpass::send(self.link.as_fd(), &bytes, &[listener.as_fd()])
+        fdpass::try_send(self.link.as_fd(), &bytes, &[listener.as_fd()])
     }
 
     /// Says something.

@@ -4,6 +4,7 @@
 //! at any time (gateway, sandbox, changes of mounts), and the only holder of authority and ledger.
 
 mod controls;
+mod detach;
 mod gateway;
 mod manifest;
 mod owner;
@@ -15,6 +16,7 @@ use ringfence_jail::{LaunchError, StepError};
 use ringfence_model::boundary::WorkspaceMode;
 use ringfence_model::id::RunId;
 use ringfence_policy::{CommandLine, Explanation};
+use serde::{Deserialize, Serialize};
 
 use crate::home::HomeError;
 use crate::load::LoadError;
@@ -24,6 +26,7 @@ use crate::recorder::RecordError;
 use crate::rundir::RunDirError;
 use crate::trust::TrustError;
 
+pub use detach::{Detached, detach};
 pub use ringfence_policy::Widening;
 pub use start::run;
 
@@ -36,6 +39,8 @@ pub struct Options {
     pub definition: Option<PathBuf>,
     /// Program and arguments.
     pub argv: Vec<String>,
+    /// Whether nobody sits in front of it: see [`detach`].
+    pub detached: bool,
 }
 
 /// How the supervisor talks to the person who called it.
@@ -49,7 +54,7 @@ pub trait Person {
 }
 
 /// One group of denials for the block at the end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Denied {
     /// In words.
     pub explanation: Explanation,
@@ -58,7 +63,7 @@ pub struct Denied {
 }
 
 /// What the person sees when it is over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Finished {
     /// The run.
     pub id: RunId,

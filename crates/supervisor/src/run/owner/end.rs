@@ -38,13 +38,9 @@ impl Owner<'_> {
             pump.finish_output();
         }
         drop(self.raw.take());
-        let removed: u64 = self.pumps.iter().map(|pump| pump.removed).sum();
-        if removed > 0 {
-            let what = format!(
-                "{removed} control sequences (titles, clipboard, reports and the like) were kept from the terminal"
-            );
-            let _ = self.recorder.record(&Event::Sensor { what });
-        }
+        self.end_beside();
+        self.end_screen(self.code.unwrap_or(waited));
+        self.note_removed(self.pumps.iter().map(|pump| pump.removed).sum());
         self.hear_gateway_last();
         self.hand_over_slow_ends();
         let _ = pidfd_send_signal(&self.gateway, Signal::KILL);
@@ -58,10 +54,31 @@ impl Owner<'_> {
         });
         self.write_end(&cause, code);
         self.group.remove();
+        if self.error.is_none() {
+            self.report_start();
+        }
         match self.error.take() {
             Some(error) => Err(error),
             None => Ok(self.summary(cause, code)),
         }
+    }
+
+    /// What was taken out of the output of one terminal.
+    pub(super) fn note_removed(&mut self, removed: u64) {
+        if removed > 0 {
+            let what = format!(
+                "{removed} control sequences (titles, clipboard, reports and the like) were kept from the terminal"
+            );
+            let _ = self.recorder.record(&Event::Sensor { what });
+        }
+    }
+
+    fn end_screen(&mut self, code: i32) {
+        let Some(mut screen) = self.screen.take() else { return };
+        if let Err(error) = screen.finish(code, &self.run.screen()) {
+            self.failures.push(format!("the end of the output could not be kept: {error}"));
+        }
+        self.note_removed(screen.removed);
     }
 
     /// The last reference to the sandbox's mounts and to inotify watches: whoever drops those waits
