@@ -31,6 +31,8 @@ pub const MOMENT_NAME_BYTES: usize = 60;
 /// Links that are followed one after the other from a name to what a program changes
 /// (path_resolution(7)).
 pub const NAMED_LINKS: usize = 40;
+/// Refused changes of git's settings that a run tells apart.
+pub const SETTINGS_REFUSALS: usize = 20;
 /// Time after which the keeper of a `pair` workspace looks what calls came to whose thread was not
 /// heard of again.
 pub const CALL_LOOKED_AT_MS: u64 = 20;
@@ -111,6 +113,10 @@ pub const GIT_CONFIG_FILES: usize = 64;
 pub const GIT_INCLUDE_DEPTH: usize = 10;
 /// Git settings that come inside.
 pub const GIT_SETTINGS: usize = 500;
+/// Longest value of a git setting that comes in, or that an agent may write, in bytes.
+pub const GIT_VALUE_BYTES: usize = 2048;
+/// Largest settings file of a repository that an agent may change, in bytes.
+pub const GIT_LOCAL_BYTES: u64 = 256 * 1024;
 /// Bytes of the user's list of names that git ignores.
 pub const GIT_IGNORE_BYTES: usize = 64 * 1024;
 /// Files of the user's instructions, commands and skills that are copied for one run.

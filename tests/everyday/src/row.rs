@@ -37,6 +37,9 @@ pub struct Row {
     /// Why it cannot work in `pair` and `direct`.
     #[serde(default)]
     refused_in_place: Option<String>,
+    /// Why it cannot work in `direct`.
+    #[serde(default)]
+    refused_direct: Option<String>,
     /// Why it cannot work in `review`.
     #[serde(default)]
     refused_review: Option<String>,
@@ -88,8 +91,9 @@ pub fn rows(text: &str) -> Vec<Row> {
     for (index, row) in table.row.iter().enumerate() {
         let again = table.row.iter().skip(index + 1).any(|other| other.id == row.id);
         assert!(!again, "two rows are called {}", row.id);
-        let refused = row.refused.is_some() || row.refused_in_place.is_some();
-        let refused = refused || row.refused_review.is_some();
+        let reasons =
+            [&row.refused, &row.refused_in_place, &row.refused_direct, &row.refused_review];
+        let refused = reasons.iter().any(|reason| reason.is_some());
         assert_eq!(refused, !row.says.is_empty(), "{}: a refusal says something", row.id);
     }
     table.row
@@ -100,11 +104,12 @@ impl Row {
     #[must_use]
     pub fn expectation(&self, mode: &str) -> Expectation<'_> {
         let own = match mode {
-            "pair" | "direct" => &self.refused_in_place,
-            "review" => &self.refused_review,
-            _ => &None,
+            "direct" => self.refused_direct.as_ref().or(self.refused_in_place.as_ref()),
+            "pair" => self.refused_in_place.as_ref(),
+            "review" => self.refused_review.as_ref(),
+            _ => None,
         };
-        match own.as_ref().or(self.refused.as_ref()) {
+        match own.or(self.refused.as_ref()) {
             Some(why) => Expectation::Refused { why, says: &self.says },
             None => Expectation::Works,
         }

@@ -6,6 +6,7 @@
 //! the supervisor rather than in it: a large file that is copied must not keep decisions waiting.
 
 mod desk;
+mod git_settings;
 mod message;
 mod open_files;
 mod outcome;

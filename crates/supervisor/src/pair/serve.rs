@@ -4,7 +4,7 @@
 //! What cannot be written into the journal must not happen: such a call is answered with an error. It
 //! never decides what the agent may do; mounts, Landlock and the filter do that.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -19,13 +19,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::desk;
+use super::git_settings::{Change, is_write};
 use super::message::{FromKeeper, ToKeeper};
 use super::open_files::open_for_writing;
 use super::outcome::Calls;
 use super::resolve::{Place, Resolver, will_fail};
 use crate::clock::{self, Moment};
 use crate::exec_seen;
-use crate::limits::CALL_LOOKED_AT_MS;
+use crate::limits::{CALL_LOOKED_AT_MS, SETTINGS_REFUSALS};
 
 /// What the keeper works with.
 pub struct Desk {
@@ -55,6 +56,26 @@ struct Keeper {
     waiting: VecDeque<ToKeeper>,
     /// Whether the supervisor has been told that the journal cannot be written.
     told: bool,
+    /// Settings of git that were refused, as the supervisor was told.
+    refusals: BTreeSet<String>,
+}
+
+/// What a call that waits is told.
+enum Answer {
+    /// The kernel does it.
+    GoOn,
+    /// It is done.
+    Done,
+    /// It fails.
+    Refuse(Errno),
+}
+
+/// What a call that changes something needs before it goes on.
+enum Kept {
+    /// Nothing more.
+    GoOn,
+    /// It writes the repository's settings.
+    Settings,
 }
 
 /// Serves until the supervisor hangs up.
@@ -72,6 +93,7 @@ pub fn serve(desk: Desk) -> io::Result<()> {
         looked: clock::now(),
         waiting: VecDeque::new(),
         told: false,
+        refusals: BTreeSet::new(),
     };
     while keeper.turn().is_ok() {}
     // The supervisor hangs up when nothing is left inside.
@@ -163,47 +185,71 @@ impl Keeper {
         let Some(listener) = self.listeners.get(index) else { return Ok(()) };
         // The poll has just said that one waits, and nobody else takes it.
         let Ok(seen) = listener.receive() else { return Ok(()) };
-        let refused = match read_change(&seen) {
+        let answer = match read_change(&seen) {
             Ok(Some(changing)) => self.keep(&seen, &changing)?,
             Ok(None) => self.exec(index, &seen)?,
-            Err(RemoteError::Notify(NotifyError::Gone)) => None,
+            Err(RemoteError::Notify(NotifyError::Gone)) => Answer::GoOn,
             // The kernel will find the same fault in its path.
             Err(RemoteError::Read { source, .. })
                 if Errno::from_io_error(&source) == Some(Errno::FAULT) =>
             {
-                None
+                Answer::GoOn
             }
-            Err(error) => Some(self.fault(&io::Error::other(error.to_string()))?),
+            Err(error) => self.fault(&io::Error::other(error.to_string()))?,
         };
         let Some(listener) = self.listeners.get(index) else { return Ok(()) };
         // A caller that was killed meanwhile needs no answer.
-        let _ = match refused {
-            None => listener.respond_continue(seen.id),
-            Some(errno) => listener.respond_errno(seen.id, errno),
+        let _ = match answer {
+            Answer::GoOn => listener.respond_continue(seen.id),
+            Answer::Done => listener.respond_done(seen.id),
+            Answer::Refuse(errno) => {
+                listener.respond_errno(seen.id, errno.raw_os_error().unsigned_abs() as u16)
+            }
         };
         Ok(())
     }
 
-    /// Keeps what a call replaces; the error number with which it is refused, if it is.
-    fn keep(&mut self, seen: &Notification, changing: &Changing) -> Result<Option<u16>, Over> {
+    /// Keeps what a call replaces.
+    fn keep(&mut self, seen: &Notification, changing: &Changing) -> Result<Answer, Over> {
         if self.resolver.is_none() {
             match Resolver::new(seen.pid, &self.desk.workspace) {
                 Ok(resolver) => self.resolver = Some(resolver),
-                Err(error) => return self.fault(&error).map(Some),
+                Err(error) => return self.fault(&error),
             }
         }
         match self.kept(seen.pid, changing) {
-            Ok(()) => {
+            Ok(Kept::GoOn) => {
                 self.calls.went_on(seen.pid, seen.data.nr);
-                Ok(None)
+                Ok(Answer::GoOn)
             }
-            Err(error) => self.fault(&error).map(Some),
+            Ok(Kept::Settings) => self.settings(),
+            Err(error) => self.fault(&error),
         }
+    }
+
+    /// Writes the repository's settings in the caller's place, as far as that is harmless.
+    fn settings(&mut self) -> Result<Answer, Over> {
+        let change = match Change::judge(&self.desk.workspace) {
+            Ok(change) => change,
+            Err(refusal) => {
+                let what = refusal.to_string();
+                if self.refusals.len() < SETTINGS_REFUSALS && self.refusals.insert(what.clone()) {
+                    self.say(FromKeeper::Sensor { what })?;
+                }
+                return Ok(Answer::GoOn);
+            }
+        };
+        if let Some(what) = change.words()
+            && let refused @ Answer::Refuse(_) = self.record(Event::Sensor { what })?
+        {
+            return Ok(refused);
+        }
+        Ok(change.make().map_or(Answer::Refuse(Errno::IO), |()| Answer::Done))
     }
 
     /// # Errors
     /// What the call replaces cannot be kept.
-    fn kept(&mut self, by: u32, changing: &Changing) -> io::Result<()> {
+    fn kept(&mut self, by: u32, changing: &Changing) -> io::Result<Kept> {
         let Some(resolver) = &self.resolver else { return Err(Errno::IO.into()) };
         let journal = &mut self.journal;
         let place = |named| place_of(resolver.place(by, named));
@@ -232,39 +278,40 @@ impl Keeper {
                 place.and_then(Place::path).map_or(Ok(()), |path| journal.mode(by, &path))?;
             }
             Changing::Moved { from, to, exchange } => match (inside(from)?, inside(to)?) {
+                (Some(from), Some(to)) if is_write(journal, &from, &to, *exchange) => {
+                    return Ok(Kept::Settings);
+                }
                 (Some(from), Some(to)) => journal.moving(by, &from, &to, *exchange)?,
                 // Across the edge of the workspace: the kernel refuses to move between mounts.
                 (Some(inside), None) | (None, Some(inside)) => journal.removing(by, &inside)?,
                 (None, None) => {}
             },
         }
-        Ok(())
+        Ok(Kept::GoOn)
     }
 
-    fn exec(&mut self, index: usize, seen: &Notification) -> Result<Option<u16>, Over> {
+    fn exec(&mut self, index: usize, seen: &Notification) -> Result<Answer, Over> {
         let Some(listener) = self.listeners.get(index) else {
-            return Ok(Some(Errno::IO.raw_os_error().unsigned_abs() as u16));
+            return Ok(Answer::Refuse(Errno::IO));
         };
-        let Some(event) = exec_seen::event(listener, seen) else { return Ok(None) };
+        let Some(event) = exec_seen::event(listener, seen) else { return Ok(Answer::GoOn) };
         self.record(event)
     }
 
     /// Has a record made before the call goes on.
-    fn record(&mut self, event: Event) -> Result<Option<u16>, Over> {
+    fn record(&mut self, event: Event) -> Result<Answer, Over> {
         self.say(FromKeeper::Exec { event })?;
         loop {
             match self.hear()? {
-                ToKeeper::Recorded { ok: true } => return Ok(None),
-                ToKeeper::Recorded { ok: false } => {
-                    return Ok(Some(Errno::IO.raw_os_error().unsigned_abs() as u16));
-                }
+                ToKeeper::Recorded { ok: true } => return Ok(Answer::GoOn),
+                ToKeeper::Recorded { ok: false } => return Ok(Answer::Refuse(Errno::IO)),
                 other => self.waiting.push_back(other),
             }
         }
     }
 
     /// What is about to change could not be kept, so it does not change: with which error.
-    fn fault(&mut self, why: &io::Error) -> Result<u16, Over> {
+    fn fault(&mut self, why: &io::Error) -> Result<Answer, Over> {
         if !self.told {
             self.told = true;
             let what =
@@ -272,7 +319,7 @@ impl Keeper {
             self.say(FromKeeper::Sensor { what })?;
         }
         let errno = Errno::from_io_error(why).filter(|errno| FORWARDED.contains(errno));
-        Ok(errno.unwrap_or(Errno::IO).raw_os_error().unsigned_abs() as u16)
+        Ok(Answer::Refuse(errno.unwrap_or(Errno::IO)))
     }
 }
 

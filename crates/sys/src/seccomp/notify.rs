@@ -205,6 +205,14 @@ impl Listener {
         self.respond(RawResponse { id, value: 0, error: 0, flags: FLAG_CONTINUE })
     }
 
+    /// Ends the syscall with 0: it was done in its place.
+    ///
+    /// # Errors
+    /// [`NotifyError::Gone`] or [`NotifyError::Os`].
+    pub fn respond_done(&self, id: u64) -> Result<(), NotifyError> {
+        self.respond(RawResponse { id, value: 0, error: 0, flags: 0 })
+    }
+
     /// Fails the syscall with `errno` (positive).
     ///
     /// # Errors

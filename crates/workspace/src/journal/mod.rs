@@ -284,7 +284,7 @@ impl Journal {
     /// name, and what is there; `None` where the call cannot change anything.
     fn turn(&mut self, by: u32, path: &[u8]) -> io::Result<Option<(Spot, Option<Meta>)>> {
         self.settle(by)?;
-        if self.is_held(path) {
+        if self.holds(path) {
             return Ok(None);
         }
         let spot = match Spot::of(&self.root, path) {
@@ -298,7 +298,9 @@ impl Journal {
         }
     }
 
-    fn is_held(&self, path: &[u8]) -> bool {
+    /// Whether a path is held.
+    #[must_use]
+    pub fn holds(&self, path: &[u8]) -> bool {
         self.held.iter().any(|held| is_within(path, held))
     }
 

@@ -81,7 +81,7 @@ impl Back<'_> {
 
     fn one(&mut self, entry: &Entry) -> Done {
         for path in entry.act.paths() {
-            if self.journal.is_held(path) {
+            if self.journal.holds(path) {
                 return Err(Left::Why("it is protected".to_owned()));
             }
         }

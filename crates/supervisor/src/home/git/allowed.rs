@@ -4,6 +4,7 @@
 //! any rest; keys are lower case, as git compares them.
 
 use super::parse::Setting;
+use crate::limits::GIT_VALUE_BYTES;
 
 /// The rows.
 const ALLOWED: &[&str] = &[
@@ -88,14 +89,11 @@ const ALLOWED: &[&str] = &[
     "versionsort.*",
 ];
 
-/// Longest value that comes in, in bytes.
-const VALUE_BYTES: usize = 2048;
-
 /// Whether a setting comes inside.
 #[must_use]
 pub fn allowed(setting: &Setting) -> bool {
     let value = setting.value.as_deref().unwrap_or_default();
-    if value.len() > VALUE_BYTES || value.contains('\0') {
+    if value.len() > GIT_VALUE_BYTES || value.contains('\0') {
         return false;
     }
     match (setting.section.as_str(), setting.subsection.as_deref()) {

@@ -6,6 +6,7 @@
 mod allowed;
 mod glob;
 mod include;
+pub mod local;
 mod parse;
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,8 @@
 //! It reads files of the user's own and runs nothing. What git refuses is refused here, too; a test
 //! compares it with git itself.
 
+use std::ops::Range;
+
 /// One setting as it stands in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -39,36 +41,61 @@ pub struct SyntaxError(pub usize);
 /// [`SyntaxError`]: nothing of the file counts then, as in git.
 pub fn parse(text: &str) -> Result<Vec<Setting>, SyntaxError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
-    let mut cursor = Cursor { rest: text.chars().peekable(), line: 1 };
+    Ok(items(&text)?.into_iter().filter_map(|item| item.setting).collect())
+}
+
+/// A header or a setting, and which bytes of the text it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// `None`: a header.
+    pub setting: Option<Setting>,
+    /// From its first byte to behind its last; of a setting to the end of its line.
+    pub span: Range<usize>,
+}
+
+/// The headers and settings of a text whose lines end in `\n` alone, in order.
+///
+/// # Errors
+/// As [`parse`].
+pub fn items(text: &str) -> Result<Vec<Item>, SyntaxError> {
+    let mut cursor = Cursor { rest: text.chars().peekable(), line: 1, at: 0 };
     // git takes settings before the first section, too; none of them means anything.
     let mut section: (String, Option<String>) = (String::new(), None);
-    let mut settings = Vec::new();
+    let mut items = Vec::new();
     while let Some(&next) = cursor.rest.peek() {
+        let start = cursor.at;
         match next {
             '\n' | ' ' | '\t' => {
                 cursor.take();
             }
             '#' | ';' => cursor.skip_line(),
-            '[' => section = cursor.header()?,
+            '[' => {
+                section = cursor.header()?;
+                items.push(Item { setting: None, span: start..cursor.at });
+            }
             c if c.is_ascii_alphabetic() => {
                 let (name, subsection) = section.clone();
                 let (key, value) = cursor.setting()?;
-                settings.push(Setting { section: name, subsection, key, value });
+                let setting = Setting { section: name, subsection, key, value };
+                items.push(Item { setting: Some(setting), span: start..cursor.at });
             }
             _ => return Err(SyntaxError(cursor.line)),
         }
     }
-    Ok(settings)
+    Ok(items)
 }
 
 struct Cursor<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     line: usize,
+    /// Bytes taken.
+    at: usize,
 }
 
 impl Cursor<'_> {
     fn take(&mut self) -> Option<char> {
         let next = self.rest.next();
+        self.at += next.map_or(0, char::len_utf8);
         if next == Some('\n') {
             self.line += 1;
         }
@@ -205,12 +232,16 @@ fn old_style(name: &str) -> (String, Option<String>) {
 #[must_use]
 pub fn render(settings: &[Setting]) -> String {
     let mut text = String::new();
+    let mut section = None;
     for setting in settings {
         let quoted = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"");
+        let own = Some((&setting.section, &setting.subsection));
         match &setting.subsection {
+            _ if section == own => {}
             Some(sub) => text.push_str(&format!("[{} \"{}\"]\n", setting.section, quoted(sub))),
             None => text.push_str(&format!("[{}]\n", setting.section)),
         }
+        section = own;
         match &setting.value {
             Some(value) => {
                 let value = quoted(value).replace('\n', "\\n").replace('\t', "\\t");
