@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use ringfence_model::boundary::{Access, Boundary, Limits, MountKind};
+use ringfence_model::boundary::{Access, Boundary, Limits, MountKind, Tier};
 use ringfence_sys::landlock_rules;
 use ringfence_sys::process::{Program, exit_now, set_standard};
 use ringfence_sys::{fdpass, mounts, seccomp};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::alone;
 use crate::launch::{Launch, Stdio};
 use crate::message::FromInside;
 use crate::self_test;
@@ -54,16 +55,26 @@ fn prepare(
     let program = lay_out(boundary)?;
     ringfence_sys::process::reset_signals().during("reset", "signals")?;
     rustix::process::setsid().during("start", "a session")?;
+    let terminal_name = terminal.as_ref().and_then(alone::terminal_name);
     standard_descriptors(launch, terminal)?;
     ringfence_sys::process::cloexec_all().during("mark", "descriptors close-on-exec")?;
     limit(&boundary.limits, launch.processes_grouped)?;
     rustix::process::chdir(&boundary.cwd).during("enter", boundary.cwd.display())?;
     rustix::thread::set_no_new_privs(true).during("set", "no_new_privs")?;
-    let abi = landlock_rules::confine(writable(boundary)?, boundary.floor.landlock)
-        .map_err(|error| StepError::refused("apply", "Landlock", error.to_string()))?;
+    let floor = boundary.floor.landlock;
+    let abi = match boundary.tier {
+        Tier::Process => landlock_rules::confine(writable(boundary)?, floor)?,
+        Tier::Landlock => {
+            alone::tie_to_init()?;
+            landlock_rules::confine_alone(alone::places(boundary, terminal_name), floor)?
+        }
+    };
     let listener = seccomp::install(launch.filter, launch.notify_exec)
         .during("install", "the system call filter")?;
-    let probes = self_test::run(boundary, &launch.probes);
+    let probes = match boundary.tier {
+        Tier::Process => self_test::run(boundary, &launch.probes),
+        Tier::Landlock => alone::self_test(boundary, &launch.probes),
+    };
     let held = probes.iter().all(|probe| probe.held);
     let descriptors: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
     // Init is hidden from everything; what becomes the agent must be readable for its supervisor,

@@ -33,7 +33,7 @@ pub fn main(launch: Launch<'_>, prepared: &Prepared, life: OwnedFd) {
 }
 
 fn live(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), StepError> {
-    seclude(launch, prepared, life)?;
+    seclude(launch, prepared, life, Signal::KILL)?;
     await_mapping(launch, life)?;
     bound_watches();
     let captured = network::capture(&launch.boundary.network, launch.gateway.as_fd())?;
@@ -50,8 +50,14 @@ fn live(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), 
 }
 
 /// Cuts the fork off from what the launcher was: its death, descriptors, arguments, environment.
-fn seclude(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), StepError> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+/// `death` is what the supervisor's end means to init.
+pub(crate) fn seclude(
+    launch: &Launch<'_>,
+    prepared: &Prepared,
+    life: &OwnedFd,
+    death: Signal,
+) -> Result<(), StepError> {
+    rustix::process::set_parent_process_death_signal(Some(death))
         .during("tie", "the sandbox to its supervisor")?;
     // Keys typed at the terminal are for the agent alone.
     rustix::process::setsid().during("leave", "the caller's session")?;
@@ -64,7 +70,7 @@ fn seclude(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(
     Ok(())
 }
 
-fn undumpable() -> Result<(), StepError> {
+pub(crate) fn undumpable() -> Result<(), StepError> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .during("hide", "the memory of init")
 }
@@ -89,8 +95,8 @@ fn await_mapping(launch: &Launch<'_>, life: &OwnedFd) -> Result<(), StepError> {
     Ok(())
 }
 
-struct Agent {
-    pid: Pid,
+pub(crate) struct Agent {
+    pub(crate) pid: Pid,
 }
 
 /// inotify(7) counts per user, through all of a user's namespaces: without a bound of its own the
@@ -105,7 +111,7 @@ fn bound_watches() {
     }
 }
 
-fn start_agent(
+pub(crate) fn start_agent(
     launch: &Launch<'_>,
     life: &OwnedFd,
     captured: &Captured,
@@ -186,7 +192,7 @@ fn wait_for_the_end(life: &OwnedFd) -> ! {
 }
 
 /// Collects every dead child; the agent's code when it is among them.
-fn collect(agent: Pid) -> Result<Option<i32>, StepError> {
+pub(crate) fn collect(agent: Pid) -> Result<Option<i32>, StepError> {
     let mut code = None;
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {

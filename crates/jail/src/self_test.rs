@@ -26,31 +26,36 @@ pub fn run(boundary: &Boundary, outside: &Probes) -> Vec<Probe> {
         let answer = answer.map(drop).map_err(io::Error::from);
         findings.push(finding(format!("see {}", path.display()), answer, held));
     }
-    refused(&mut findings, "open a raw socket", probe::raw_socket());
-    refused(&mut findings, "open a packet socket", probe::packet_socket());
-    refused(&mut findings, "make a user namespace", probe::new_user_namespace());
-    refused(&mut findings, "mount a file system", probe::mount());
+    common(&mut findings, outside);
+    findings
+}
+
+/// What no tier may let through.
+pub(crate) fn common(findings: &mut Vec<Probe>, outside: &Probes) {
+    refused(findings, "open a raw socket", probe::raw_socket());
+    refused(findings, "open a packet socket", probe::packet_socket());
+    refused(findings, "make a user namespace", probe::new_user_namespace());
+    refused(findings, "mount a file system", probe::mount());
     let ring = probe::io_uring();
     let past_the_filter = ring.as_ref().is_err_and(|e| e.raw_os_error() == Some(EFAULT));
     let held = ring.is_err() && !past_the_filter;
     findings.push(finding("set up an io_uring".to_owned(), ring, held));
     let socket = probe::abstract_socket(&outside.abstract_name);
-    refused(&mut findings, "reach the supervisor's abstract socket", socket);
-    refused(&mut findings, "reach the host's loopback", reach_loopback(outside.loopback_port));
-    refused(&mut findings, "write to the base", write_base());
-    refused(&mut findings, "hold a capability", hold_capability());
-    findings
+    refused(findings, "reach the supervisor's abstract socket", socket);
+    refused(findings, "reach the host's loopback", reach_loopback(outside.loopback_port));
+    refused(findings, "write to the base", write_base());
+    refused(findings, "hold a capability", hold_capability());
 }
 
 /// `EFAULT`: io_uring looked at its arguments, so the filter let it through.
 const EFAULT: i32 = 14;
 
-fn refused(findings: &mut Vec<Probe>, tried: &str, answer: io::Result<()>) {
+pub(crate) fn refused(findings: &mut Vec<Probe>, tried: &str, answer: io::Result<()>) {
     let held = answer.is_err();
     findings.push(finding(tried.to_owned(), answer, held));
 }
 
-fn finding(tried: String, answer: io::Result<()>, held: bool) -> Probe {
+pub(crate) fn finding(tried: String, answer: io::Result<()>, held: bool) -> Probe {
     let answer = answer.map_or_else(|error| error.to_string(), |()| "it worked".to_owned());
     Probe { tried, answer, held }
 }

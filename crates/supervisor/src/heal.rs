@@ -49,6 +49,7 @@ pub fn clean(run: &RunDir) -> bool {
         }
     }
     remove(&run.home(), &[]);
+    remove(&run.temporary(), &[]);
     remove(&run.file("caches"), &[]);
     // What overlayfs leaves of its own behind, so that an unchanged layer goes with plain calls.
     remove(&run.layer().join("work"), &["work", "incompat/volatile", "incompat"]);

@@ -7,6 +7,7 @@
 mod binary;
 pub mod changes;
 mod clock;
+mod container;
 mod control_server;
 pub mod definition;
 pub mod demo;

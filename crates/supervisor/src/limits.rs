@@ -29,6 +29,10 @@ pub const OUTPUT_BUFFER_BYTES: usize = 256 * 1024;
 /// How long a terminal that takes no bytes is waited for when it is put right at the end of a run, in
 /// milliseconds.
 pub const TERMINAL_RESET_MS: i64 = 500;
+/// Entries of one directory that tier landlock opens one by one beside a protected path.
+pub const CARVED_ENTRIES: usize = 4096;
+/// Bytes of a path that the supervisor looks up for a change of mode or times in tier landlock.
+pub const INODE_PATH_BYTES: usize = 4096;
 /// Program starts recorded per second; what is above is counted.
 pub const EXEC_RECORDS_PER_SECOND: u64 = 2_000;
 /// Bytes of one file of policy, or of the trust record.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ringfence_jail::cgroup::{Group, Homes};
 use ringfence_jail::{Launch, LaunchError, Probes, launch};
-use ringfence_model::boundary::{Boundary, ExecMode, MountKind, WorkspaceMode};
+use ringfence_model::boundary::{Boundary, ExecMode, MountKind, Tier, WorkspaceMode};
 use ringfence_model::event::{Event, Start};
 use ringfence_model::id::RunId;
 use ringfence_policy::Compiled;
@@ -57,6 +57,15 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
 /// What the kernel must have is asked before anything is started, so that the refusal can name it.
 fn floor(compiled: &Compiled) -> Result<(), RunError> {
     let (has, needed) = (landlock_rules::kernel_abi(), compiled.boundary_floor().landlock.max(1));
+    let alone = compiled.tier.value == Tier::Landlock;
+    if alone && has < landlock_rules::ALONE_ABI {
+        return Err(RunError::Floor(format!(
+            "this kernel offers Landlock ABI {has}, and tier landlock ({}) stands on ABI {} (Linux 6.12): below it signals reach every process of the same user\n  {}",
+            compiled.tier.source,
+            landlock_rules::ALONE_ABI,
+            mend::LANDLOCK
+        )));
+    }
     if has < needed {
         return Err(RunError::Floor(format!(
             "this kernel offers Landlock ABI {has} and the policy requires {needed} ({})\n  {}",
@@ -139,8 +148,12 @@ impl Preparation {
         layers: &Layers,
         begun: Moment,
     ) -> Result<Self, RunError> {
-        let default =
-            if stdio::interactive() { WorkspaceMode::Direct } else { WorkspaceMode::Review };
+        let default = match (compiled.tier.value, stdio::interactive()) {
+            (Tier::Process, true) => WorkspaceMode::Direct,
+            (Tier::Process, false) => WorkspaceMode::Review,
+            // Copy-on-write needs a mount; nothing is written in a project by default then.
+            (Tier::Landlock, _) => WorkspaceMode::ReadOnly,
+        };
         let mode = compiled.workspace.mode_or(default);
         let person = Person::current();
         let run = RunDir::new(paths, RunId::new(begun.unix_ms(), random()?));
@@ -166,6 +179,9 @@ impl Preparation {
             None => run.home(),
         };
         make_private(&private_home)?;
+        if compiled.tier.value == Tier::Landlock {
+            make_private(&run.temporary())?;
+        }
         let setting = Setting {
             person,
             home: &paths.home,
@@ -178,7 +194,10 @@ impl Preparation {
             definitions: &layers.files(),
             variable: &|name| std::env::var(name).ok(),
         };
-        let plan = plan::assemble(&compiled, &setting)?;
+        let plan = match compiled.tier.value {
+            Tier::Process => plan::assemble(&compiled, &setting)?,
+            Tier::Landlock => plan::assemble_alone(&compiled, &setting)?,
+        };
         make_layers(&plan)?;
         let program = options.argv.first().map(Path::new).and_then(Path::file_name);
         let agent = compiled.profile.as_ref().map_or_else(
@@ -192,6 +211,7 @@ impl Preparation {
             argv: options.argv.clone(),
             workspace: compiled.workspace.root.clone(),
             mode: *mode,
+            tier: compiled.tier.value,
             started: begun.unix_s,
             started_ns: begun.unix_ns,
             policy: compiled.digest.clone(),
@@ -244,6 +264,7 @@ impl Preparation {
                 debug: boundary.debug,
                 exec_base: boundary.exec == ExecMode::Base,
                 notify_exec: true,
+                shared: boundary.tier == Tier::Landlock,
             },
             seccomp::Arch::NATIVE,
         )

@@ -195,6 +195,14 @@ impl Listener {
         self.respond(RawResponse { id, value: 0, error: 0, flags: FLAG_CONTINUE })
     }
 
+    /// Answers in the syscall's place: it returns 0, and the kernel does not run it.
+    ///
+    /// # Errors
+    /// [`NotifyError::Gone`] or [`NotifyError::Os`].
+    pub fn respond_done(&self, id: u64) -> Result<(), NotifyError> {
+        self.respond(RawResponse { id, value: 0, error: 0, flags: 0 })
+    }
+
     /// Fails the syscall with `errno` (positive).
     ///
     /// # Errors

@@ -5,7 +5,8 @@
 //! above cannot make a refused value look like another one. A block must end in a return on every
 //! path and must never load anything but arguments.
 
-use super::table::Rule;
+use super::shared::{self, INODE_COMMANDS, Shared};
+use super::table::{Rule, Syscall};
 use super::{Action, Options};
 use crate::bpf::{Assembler, Label, NEXT};
 
@@ -20,7 +21,8 @@ pub(super) enum Block {
     Seccomp,
     Socket,
     Socketpair,
-    Ioctl,
+    Ioctl { inodes: bool },
+    Shared(Shared),
     Send { argument: u32 },
     Mknod { argument: u32 },
     Mode { argument: u32 },
@@ -28,7 +30,7 @@ pub(super) enum Block {
     Renameat2,
 }
 
-const fn errno(value: i32) -> Action {
+pub(super) const fn errno(value: i32) -> Action {
     // Errno values are below 4096 (MAX_ERRNO).
     Action::Errno(value as u16)
 }
@@ -107,7 +109,15 @@ const FILE_TYPE: u32 = libc::S_IFMT;
 const NODE_TYPES: [u32; 4] = [0, libc::S_IFREG, libc::S_IFIFO, libc::S_IFSOCK];
 
 impl Block {
-    pub(super) fn of(rule: Rule, options: Options) -> Self {
+    pub(super) fn of(syscall: &Syscall, options: Options) -> Self {
+        match shared::answer(syscall.name).filter(|_| options.shared) {
+            Some(Shared::Ioctl) => Self::Ioctl { inodes: true },
+            Some(answer) => Self::Shared(answer),
+            None => Self::of_rule(syscall.rule, options),
+        }
+    }
+
+    fn of_rule(rule: Rule, options: Options) -> Self {
         let unless = |refuse: bool| Self::Answer(if refuse { REFUSED } else { Action::Allow });
         match rule {
             Rule::Allow => Self::Answer(Action::Allow),
@@ -124,7 +134,7 @@ impl Block {
             Rule::Seccomp => Self::Seccomp,
             Rule::Socket => Self::Socket,
             Rule::Socketpair => Self::Socketpair,
-            Rule::Ioctl => Self::Ioctl,
+            Rule::Ioctl => Self::Ioctl { inodes: false },
             Rule::SendArg2 => Self::Send { argument: 2 },
             Rule::SendArg3 => Self::Send { argument: 3 },
             Rule::MknodArg1 => Self::Mknod { argument: 1 },
@@ -141,7 +151,7 @@ impl Block {
 pub(super) fn emit(asm: &mut Assembler, block: Block) {
     match block {
         Block::Answer(action) => asm.ret(action.value()),
-        Block::Clone => refuse_bits(asm, 0, NAMESPACE_FLAGS, REFUSED),
+        Block::Clone => refuse_bits(asm, 0, NAMESPACE_FLAGS, REFUSED, Action::Allow),
         Block::Unshare => unshare(asm),
         Block::Personality { debug } => {
             low(asm, 0);
@@ -160,9 +170,10 @@ pub(super) fn emit(asm: &mut Assembler, block: Block) {
             asm.bind(local);
             unix(asm);
         }
-        Block::Ioctl => ioctl(asm),
+        Block::Ioctl { inodes } => ioctl(asm, if inodes { &INODE_COMMANDS } else { &[] }),
+        Block::Shared(answer) => shared::emit(asm, answer),
         Block::Send { argument } => {
-            refuse_bits(asm, argument, MSG_FASTOPEN, errno(libc::EOPNOTSUPP));
+            refuse_bits(asm, argument, MSG_FASTOPEN, errno(libc::EOPNOTSUPP), Action::Allow);
         }
         Block::Mknod { argument } => {
             // The kernel's umode_t has 16 bits; the type is in the upper four of them.
@@ -174,9 +185,11 @@ pub(super) fn emit(asm: &mut Assembler, block: Block) {
             asm.bind(refuse);
             asm.ret(REFUSED.value());
         }
-        Block::Mode { argument } => refuse_bits(asm, argument, SET_ID, REFUSED),
+        Block::Mode { argument } => refuse_bits(asm, argument, SET_ID, REFUSED, Action::Allow),
         Block::Open { flags } => open(asm, flags),
-        Block::Renameat2 => refuse_bits(asm, 4, RENAME_WHITEOUT, errno(libc::EINVAL)),
+        Block::Renameat2 => {
+            refuse_bits(asm, 4, RENAME_WHITEOUT, errno(libc::EINVAL), Action::Allow)
+        }
     }
 }
 
@@ -185,16 +198,22 @@ const fn low_half(n: u32) -> u32 {
     16 + 8 * n
 }
 
-fn low(asm: &mut Assembler, n: u32) {
+pub(super) fn low(asm: &mut Assembler, n: u32) {
     asm.load(low_half(n));
 }
 
-/// Refuses with `refusal` if the low half of argument `n` has one of `bits`, allows otherwise.
-fn refuse_bits(asm: &mut Assembler, n: u32, bits: u32, refusal: Action) {
+/// Refuses with `refusal` if the low half of argument `n` has one of `bits`, answers `otherwise` else.
+pub(super) fn refuse_bits(
+    asm: &mut Assembler,
+    n: u32,
+    bits: u32,
+    refusal: Action,
+    otherwise: Action,
+) {
     let refuse = asm.label();
     low(asm, n);
     asm.any_set(bits, refuse, NEXT);
-    asm.ret(Action::Allow.value());
+    asm.ret(otherwise.value());
     asm.bind(refuse);
     asm.ret(refusal.value());
 }
@@ -207,7 +226,7 @@ fn jump_values(asm: &mut Assembler, values: &[u32], target: Label) {
 }
 
 /// Allows the accumulator's `values`, answers `refusal` otherwise.
-fn allow_values(asm: &mut Assembler, values: &[u32], refusal: Action) {
+pub(super) fn allow_values(asm: &mut Assembler, values: &[u32], refusal: Action) {
     let allow = asm.label();
     jump_values(asm, values, allow);
     asm.ret(refusal.value());
@@ -223,7 +242,7 @@ fn open(asm: &mut Assembler, flags: u32) {
     asm.any_set(MAKES_A_FILE, makes, NEXT);
     asm.ret(Action::Allow.value());
     asm.bind(makes);
-    refuse_bits(asm, flags + 1, SET_ID, REFUSED);
+    refuse_bits(asm, flags + 1, SET_ID, REFUSED, Action::Allow);
 }
 
 /// The kernel reads `unsigned long` here: an upper half that is not zero is refused too.
@@ -260,11 +279,11 @@ fn seccomp(asm: &mut Assembler) {
     asm.bind(unknown);
     asm.ret(errno(libc::EINVAL).value());
     asm.bind(filter);
-    refuse_bits(asm, 1, !SECCOMP_FLAGS, REFUSED);
+    refuse_bits(asm, 1, !SECCOMP_FLAGS, REFUSED, Action::Allow);
 }
 
 /// Loads the socket type without its flags.
-fn socket_type(asm: &mut Assembler) {
+pub(super) fn socket_type(asm: &mut Assembler) {
     low(asm, 1);
     asm.and(!SOCK_FLAGS);
 }
@@ -313,10 +332,12 @@ fn inet(asm: &mut Assembler) {
     }
 }
 
-fn ioctl(asm: &mut Assembler) {
+/// `more` commands are refused beside those that always are.
+fn ioctl(asm: &mut Assembler, more: &[u32]) {
     let (refuse, btrfs, unknown) = (asm.label(), asm.label(), asm.label());
     low(asm, 1);
     jump_values(asm, &REFUSED_COMMANDS, refuse);
+    jump_values(asm, more, refuse);
     asm.and(COMMAND_TYPE);
     asm.eq(BTRFS, btrfs, NEXT);
     asm.eq(BCACHEFS, unknown, NEXT);

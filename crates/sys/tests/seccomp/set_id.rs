@@ -65,7 +65,10 @@ fn f20_modes_with_set_id_bits_are_refused() {
                 }
                 for mode in UNMARKED.into_iter().flat_map(with_upper_halves) {
                     let answer = filter.call(name, &arguments(&[(at, mode)], junk));
-                    assert_eq!(answer, Action::Allow, "{name} {mode:o} on {:?}", filter.arch);
+                    // Without namespaces the supervisor makes the change; the nodes are Landlock's.
+                    let held = filter.shared && name.contains("chmod");
+                    let expected = if held { Action::Notify } else { Action::Allow };
+                    assert_eq!(answer, expected, "{name} {mode:o} on {:?}", filter.arch);
                 }
             }
         }

@@ -16,6 +16,10 @@ impl Owner<'_> {
             return;
         };
         let Ok(notification) = listener.receive() else { return };
+        if seccomp::inode::is_inode(notification.data.nr) {
+            super::inodes::answer(self.boundary, listener, &notification);
+            return self.active();
+        }
         let recorded = match read_exec(listener, &notification) {
             Ok(seen) => {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

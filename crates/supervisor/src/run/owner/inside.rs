@@ -6,7 +6,7 @@ use ringfence_jail::{FromInside, Probe, StepError};
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
 use ringfence_sys::seccomp::notify::Listener;
-use rustix::process::{Pid, Signal, pidfd_send_signal};
+use rustix::process::Pid;
 
 use super::Owner;
 use crate::mend;
@@ -123,7 +123,7 @@ impl Owner<'_> {
 
     /// Kills init, and with it everything inside.
     pub(super) fn end_sandbox(&mut self) {
-        let _ = pidfd_send_signal(&self.sandbox.init, Signal::KILL);
+        self.sandbox.end();
     }
 
     pub(super) fn end_because(&mut self, cause: &str) {
