@@ -25,7 +25,7 @@ pub(crate) struct Index {
     prefixes_v4: Vec<u8>,
     prefixes_v6: Vec<u8>,
     /// Forbids of every address: they also hold for an unknown one.
-    everything: Positions,
+    pub everything: Positions,
     name_mismatch: Positions,
     paths: HashMap<PathBuf, Positions>,
     /// Position of the first deny rule; the others follow it.

@@ -187,7 +187,11 @@ impl Authority {
                 unresolved.address = None;
                 let unresolved =
                     Request { resource: Resource::Endpoint(unresolved), ..request.clone() };
-                let response = self.ask(&unresolved, now, set)?;
+                // A forbid of every address holds for an unknown one; of this address it is known by
+                // now that none of them forbids it.
+                let known = candidates.iter().filter(|at| !self.index.everything.contains(at));
+                let set = self.set(&known.copied().collect::<Vec<_>>())?;
+                let response = self.ask(&unresolved, now, &set)?;
                 if response.decision() == Answer::Allow {
                     let class = classify(address);
                     let rules = self.determining(&response)?;

@@ -246,7 +246,11 @@ fn comparable(decision: Decision) -> (bool, Vec<String>, Reason, Option<i64>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// PB2, PB8: the slice decides as the whole does, and Cedar as the plain loops do.
     #[test]
@@ -267,6 +271,19 @@ proptest! {
             prop_assert_eq!(sliced.0, naive::allows(&compiled, &request, now), "{:?} {:?}\n{}", request, sliced, body);
         }
     }
+}
+
+/// PB8: what stops at the address is told so, whatever is forbidden of the other family's addresses.
+#[test]
+fn pb8_a_forbid_of_another_family_does_not_hide_the_reason() {
+    let compiled = policy("[network]\nallow = [\"b.example:80\"]\ndeny = [\"[::/0]:80\"]");
+    let own = Authority::new(Arc::new(compiled), 1);
+    let now = Now { unix_s: 1_800_000_000, elapsed_ms: 0 };
+    let request =
+        ask(Action::Connect, Resource::Endpoint(endpoint("b.example", "", "10.0.0.1", 80)));
+    let sliced = comparable(own.decide(&request, now));
+    assert!(matches!(sliced.2, Reason::UnnamedAddress { .. }), "{sliced:?}");
+    assert_eq!(comparable(own.decide_by_every_rule(&request, now)), sliced);
 }
 
 /// The printed policy, parsed as one file, decides as the rules one by one do.

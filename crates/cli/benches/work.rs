@@ -1,4 +1,4 @@
-//! What work costs inside, in a `review` and in a `direct` workspace, beside the same work outside.
+//! What work costs inside, in a `review`, a `pair` and a `direct` workspace, beside the same work outside.
 //! The work times itself, so that the start of a sandbox does not count. Arguments choose tasks.
 //!
 //! It must never let one side do less: each has a project of its own, made alike, and every
@@ -31,15 +31,15 @@ fn main() {
     let place = Place::new();
     headline(&place);
     let toolchain = toolchain();
-    let sides = ["outside", "review", "direct"].map(|name| {
+    let sides = ["outside", "review", "pair", "direct"].map(|name| {
         let project = place.project(name);
         tasks::prepare(&place, &project);
         (name, project)
     });
     println!("{ROUNDS} turns; time of one operation, and its ratio to the same outside");
     println!(
-        "{:18} {:>12} {:>12} {:>12} {:>8} {:>8}",
-        "", "outside", "review", "direct", "review", "direct"
+        "{:18} {:>12} {:>12} {:>12} {:>12} {:>8} {:>8} {:>8}",
+        "", "outside", "review", "pair", "direct", "review", "pair", "direct"
     );
     for task in TASKS {
         let skipped = !wanted.is_empty() && !wanted.iter().any(|word| task.name.contains(word));
@@ -54,23 +54,25 @@ fn main() {
     }
 }
 
-fn compare(place: &Place, sides: &[(&str, PathBuf); 3], task: &Task, toolchain: Option<&Path>) {
-    let mut times: [Vec<Duration>; 3] = Default::default();
+fn compare(place: &Place, sides: &[(&str, PathBuf); 4], task: &Task, toolchain: Option<&Path>) {
+    let mut times: [Vec<Duration>; 4] = Default::default();
     for _ in 0..ROUNDS {
         for ((name, project), times) in sides.iter().zip(&mut times) {
             times.push(median(&durations(&mut side(place, name, project, task, toolchain))));
         }
     }
     let each = times.map(|times| median(&times).as_secs_f64() / task.operations as f64);
-    let [outside, review, direct] = each;
+    let [outside, review, pair, direct] = each;
     let shown = each.map(|time| format!("{:.3?}", Duration::from_secs_f64(time)));
     println!(
-        "{:18} {:>12} {:>12} {:>12} {:8.3} {:8.3}",
+        "{:18} {:>12} {:>12} {:>12} {:>12} {:8.3} {:8.3} {:8.3}",
         task.name,
         shown[0],
         shown[1],
         shown[2],
+        shown[3],
         review / outside,
+        pair / outside,
         direct / outside
     );
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ringfence_supervisor::removal::Age;
 
 const HELP: &str = "\
 {about}
@@ -23,7 +24,7 @@ Commands:
   discard   Throw a run's changes away
   policy    Check and show the policy
 
-More: trust, inspect, audit, completions (ringfence COMMAND --help tells about each)
+More: checkpoint, restore, trust, logout, inspect, audit, rm, prune, wrap, unwrap, completions (ringfence COMMAND --help tells about each)
 
 Options:
 {options}
@@ -67,14 +68,28 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Throw a run's changes away
     Discard(RunNameArgs),
+    /// Name this moment of a run, to take its workspace back to
+    Checkpoint(CheckpointArgs),
+    /// Take a pair workspace back to a moment
+    Restore(RestoreArgs),
+    /// Remove ended runs, with their layers and ledgers
+    Rm(RmArgs),
+    /// Remove what was not used for long
+    Prune(PruneArgs),
     /// Check and show the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Accept a project's definition as it is now
     Trust(TrustArgs),
+    /// Remove the login that is kept for an agent
+    Logout(LogoutArgs),
     /// Examine a run's ledger
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Make a program's plain name the contained one
+    Wrap(WrapArgs),
+    /// Make a wrapped program's plain name the program again
+    Unwrap(UnwrapArgs),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -100,7 +115,8 @@ pub struct PolicyArgs {
     /// Hide names like this everywhere, such as .env or secrets/
     #[arg(long, value_name = "PATTERN")]
     pub hide: Vec<String>,
-    /// Let the agent reach a host: NAME, *.NAME, ADDRESS or RANGE, with :PORT (443 without)
+    /// Let the agent reach a host: NAME, *.NAME, ADDRESS or RANGE, with :PORT (443 without), or what
+    /// a tool of yours asks: npm, pypi, crates, debian, go, maven, github-read
     #[arg(long, value_name = "HOST[:PORT]")]
     pub allow: Vec<String>,
     /// Never let the agent reach a host, whatever else allows it
@@ -118,7 +134,7 @@ pub struct PolicyArgs {
     /// Let the host reach a port inside, on its loopback
     #[arg(long, value_name = "[HOST:]INSIDE")]
     pub publish: Vec<String>,
-    /// How the project is seen: review (changes kept apart), direct or read-only
+    /// How the project is seen: review (changes kept apart), pair (changes can be taken back), direct or read-only
     #[arg(short, long, value_name = "MODE")]
     pub workspace: Option<String>,
     /// Which programs may be started: any, or only the read-only base
@@ -147,6 +163,34 @@ pub struct RunArgs {
     /// The agent's program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub argv: Vec<String>,
+}
+
+/// `wrap`.
+#[derive(Debug, Args)]
+pub struct WrapArgs {
+    /// The program, as you type it
+    #[arg(value_name = "PROGRAM", required_unless_present = "list")]
+    pub program: Option<String>,
+    /// List what is wrapped
+    #[arg(long, conflicts_with_all = ["program", "profile", "options"])]
+    pub list: bool,
+    /// Use this built-in profile
+    #[arg(short, long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Print JSON
+    #[arg(long, requires = "list")]
+    pub json: bool,
+    /// Options of `ringfence run`
+    #[arg(last = true, value_name = "RUN OPTIONS")]
+    pub options: Vec<String>,
+}
+
+/// `unwrap`.
+#[derive(Debug, Args)]
+pub struct UnwrapArgs {
+    /// The program
+    #[arg(value_name = "PROGRAM")]
+    pub program: String,
 }
 
 /// `init`.
@@ -246,6 +290,9 @@ pub struct DiffArgs {
     /// Only names and sizes
     #[arg(long)]
     pub stat: bool,
+    /// Only what changed since this moment of a pair workspace
+    #[arg(long, value_name = "MOMENT")]
+    pub since: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -260,6 +307,74 @@ pub struct ApplyArgs {
     /// Only these paths; what the host would execute is applied only when it is named here
     #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `checkpoint`.
+#[derive(Debug, Args)]
+pub struct CheckpointArgs {
+    /// Its name; without, one is made up
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Run id, its beginning, or a sandbox's name; without, this project's latest run
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The moment: a checkpoint's name, or start; without, the start of the run
+    #[arg(value_name = "MOMENT")]
+    pub to: Option<String>,
+    /// Run id, its beginning, or a sandbox's name; without, this project's latest run
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Only list the moments
+    #[arg(long, conflicts_with = "to")]
+    pub list: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rm`.
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// Run ids, their beginnings, or sandboxes' names (the latest run of that name)
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// Lose changes that are not in the project
+    #[arg(short, long)]
+    pub force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `prune`; without a kind, runs and homes.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Only what was not used for so long, such as 12h; 0s for everything that is not in use
+    #[arg(long, value_name = "TIME", default_value = "30d")]
+    pub older_than: Age,
+    /// What ended runs left beside their records: layers, homes, caches
+    #[arg(long)]
+    pub runs: bool,
+    /// Kept homes of named sandboxes
+    #[arg(long)]
+    pub homes: bool,
+    /// Ended runs as a whole, their ledgers too
+    #[arg(long)]
+    pub ledgers: bool,
+    /// Only say what would be removed
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Lose changes that are not in the project
+    #[arg(short, long)]
+    pub force: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -307,6 +422,14 @@ pub struct TrustArgs {
     /// Accept without asking
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// `logout`.
+#[derive(Debug, Args)]
+pub struct LogoutArgs {
+    /// The agent's profile, such as claude-code
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
 }
 
 /// `audit`.

@@ -39,11 +39,18 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Diff(args) => commands::changes::diff(&args),
         Command::Apply(args) => commands::changes::apply(&args),
         Command::Discard(args) => commands::changes::discard(&args),
+        Command::Checkpoint(args) => commands::moments::checkpoint(&args),
+        Command::Restore(args) => commands::moments::restore(&args),
+        Command::Rm(args) => commands::removal::rm(&args),
+        Command::Prune(args) => commands::removal::prune(&args),
         Command::Policy(PolicyCommand::Check(args)) => commands::policy::check(args.policy),
         Command::Policy(PolicyCommand::Show(args)) => commands::policy::show(args),
         Command::Policy(PolicyCommand::Schema) => commands::policy::schema(),
         Command::Trust(args) => commands::trust::run(&args),
+        Command::Logout(args) => commands::logout::run(&args),
         Command::Audit(AuditCommand::Verify(args)) => commands::audit::verify(&args),
+        Command::Wrap(args) => commands::wrap::wrap(&args),
+        Command::Unwrap(args) => commands::wrap::unwrap(&args),
         Command::Completions { shell } => commands::completions::run(shell),
     }
 }

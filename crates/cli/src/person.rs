@@ -18,6 +18,11 @@ impl Person for Terminal {
         yes("Accept it as it is now?")
     }
 
+    fn bring(&mut self, words: &str) -> bool {
+        eprintln!("{words}");
+        yes("May the agent have it inside? It is asked again only when it changes.")
+    }
+
     fn note(&mut self, line: &str) {
         eprintln!("note: {line}");
     }

@@ -36,9 +36,13 @@ fn every_verb_explains_itself() {
         "diff",
         "apply",
         "discard",
+        "rm",
+        "prune",
         "policy",
         "trust",
         "audit",
+        "wrap",
+        "unwrap",
         "completions",
     ] {
         let output = ringfence(&[verb, "--help"]);

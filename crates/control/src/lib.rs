@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u32 = 1;
 /// Longest line, in bytes.
 pub const LINE_BYTES: u64 = 1024 * 1024;
+/// How long the client waits while a workspace is taken back.
+const RESTORE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long the client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -46,6 +48,16 @@ pub enum Verb {
         /// The question.
         request: Request,
     },
+    /// Name this moment of a `pair` workspace.
+    Checkpoint {
+        /// The name.
+        name: String,
+    },
+    /// Take a `pair` workspace back to a moment.
+    Restore {
+        /// Its name.
+        to: String,
+    },
 }
 
 /// An answer.
@@ -61,11 +73,49 @@ pub enum Answer {
         /// The decision as it would be.
         decision: Decision,
     },
+    /// To [`Verb::Checkpoint`] and [`Verb::Restore`].
+    Taken(Taken),
     /// The question was not understood or not allowed.
     Refused {
         /// Why.
         why: String,
     },
+}
+
+/// What came of naming a moment, or of taking back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Why nothing was done, or why it stopped.
+    pub failed: Option<String>,
+    /// Things that were put back.
+    pub restored: u64,
+    /// What was not put back: path and why; not all where there are many.
+    pub left: Vec<(String, String)>,
+    /// How much was not put back in all.
+    pub left_count: u64,
+    /// The moment to go back to if this was wrong.
+    pub undo: Option<String>,
+}
+
+impl Taken {
+    /// Nothing was done.
+    #[must_use]
+    pub fn failed(why: impl Into<String>) -> Self {
+        Self { failed: Some(why.into()), ..Self::default() }
+    }
+
+    /// What came of it, in words for a record.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match &self.failed {
+            Some(why) => format!("the workspace was not taken back: {why}"),
+            None if self.undo.is_none() => "the moment was named".to_owned(),
+            None => format!(
+                "{} things of the workspace were put back, {} were not",
+                self.restored, self.left_count
+            ),
+        }
+    }
 }
 
 /// How a run is.
@@ -117,7 +167,8 @@ pub enum AskError {
 pub fn ask(socket: &Path, verb: Verb) -> Result<Answer, AskError> {
     let mut stream = connect(socket)
         .map_err(|source| AskError::Connect { socket: socket.display().to_string(), source })?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let patience = if matches!(verb, Verb::Restore { .. }) { RESTORE_PATIENCE } else { PATIENCE };
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(&Ask { version: VERSION, verb })?;
     line.push(b'\n');

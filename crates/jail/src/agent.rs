@@ -71,19 +71,21 @@ fn prepare(
     };
     let listener = seccomp::install(launch.filter, launch.notify_exec)
         .during("install", "the system call filter")?;
+    // Init is hidden from everything; what becomes the agent must be readable for its supervisor,
+    // which records what is started. Nothing else runs inside yet.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+        .during("show", "the agent to its supervisor")?;
+    // Before the self-test: in a `pair` workspace its attempts wait for an answer, too.
+    let descriptors: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
+    say(life, &FromInside::Listening {}, &descriptors);
+    drop(descriptors);
+    drop(listener);
     let probes = match boundary.tier {
         Tier::Process => self_test::run(boundary, &launch.probes),
         Tier::Landlock => alone::self_test(boundary, &launch.probes),
     };
     let held = probes.iter().all(|probe| probe.held);
-    let descriptors: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
-    // Init is hidden from everything; what becomes the agent must be readable for its supervisor,
-    // which records what is started. Nothing else runs inside yet.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
-        .during("show", "the agent to its supervisor")?;
-    say(life, &FromInside::Ready { landlock: abi, probes }, &descriptors);
-    drop(descriptors);
-    drop(listener);
+    say(life, &FromInside::Ready { landlock: abi, probes }, &[]);
     if !held {
         exit_now(125);
     }

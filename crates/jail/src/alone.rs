@@ -8,9 +8,9 @@
 mod test;
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ringfence_model::boundary::{Access, Boundary, Mount, MountKind};
+use ringfence_model::boundary::{Access, Boundary, Mount, MountKind, WorkspaceMode};
 use ringfence_sys::fdpass;
 use ringfence_sys::landlock_rules::{Rights, SignalDomain};
 use ringfence_sys::process::{drop_all_capabilities, exit_now, signals};
@@ -116,7 +116,8 @@ fn kill_all(domain: &SignalDomain) {
 }
 
 /// In the supervisor, when init was killed from outside: its children have become this process's own,
-/// and are killed until none is left. The gateway does not exist in this tier.
+/// and are killed until none is left. The gateway does not exist in this tier, and the work of a `pair`
+/// workspace's keeper is done by then.
 pub fn clear_orphans() {
     loop {
         for pid in own_children() {
@@ -155,16 +156,17 @@ pub fn places(
     let devices = DEVICES.iter().map(PathBuf::from).chain(terminal);
     // A container without one of them has nothing to be opened there.
     let devices = devices.filter(|path| path.symlink_metadata().is_ok());
-    let rights = Rights { read: true, write: true, execute: false, devices: true };
+    let rights =
+        Rights { read: true, write: true, execute: false, devices: true, ..Rights::default() };
     boundary
         .mounts
         .iter()
-        .map(place)
+        .map(|mount| place(boundary, mount))
         .chain(devices.map(move |path| Ok((open_source(&path, None)?, rights))))
 }
 
 /// One place of the plan as a rule.
-fn place(mount: &Mount) -> Result<(OwnedFd, Rights), StepError> {
+fn place(boundary: &Boundary, mount: &Mount) -> Result<(OwnedFd, Rights), StepError> {
     let MountKind::Bind { source, access, exec, identity, .. } = &mount.kind else {
         let target = mount.target.display();
         return Err(StepError::refused("make", target, "tier landlock cannot make anything"));
@@ -174,6 +176,15 @@ fn place(mount: &Mount) -> Result<(OwnedFd, Rights), StepError> {
         return Err(StepError::refused("place", source.display(), cause));
     }
     let write = *access == Access::ReadWrite;
-    let rights = Rights { read: true, write, execute: *exec, devices: false };
+    let moves = write && moves(boundary, &mount.target);
+    let rights = Rights { read: true, write, moves, execute: *exec, devices: false };
     Ok((open_source(source, *identity)?, rights))
+}
+
+/// Whether names may be moved and linked between directories at a place. Out of a `pair` workspace
+/// nothing may be, and nothing into it: by a further name outside of it, what is in it could be
+/// changed unseen. Elsewhere mounts keep the two apart.
+fn moves(boundary: &Boundary, target: &Path) -> bool {
+    let workspace = &boundary.workspace;
+    workspace.mode != WorkspaceMode::Pair || target.starts_with(&workspace.root)
 }

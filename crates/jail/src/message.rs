@@ -36,8 +36,10 @@ pub enum FromInside {
         /// Whether a terminal's master follows.
         terminal: bool,
     },
-    /// The agent's process is confined and waits for the word. Descriptor: the listener for
-    /// started programs, if asked for.
+    /// The filter is laid and the self-test begins. Descriptor: the listener of the calls that are
+    /// told, if any are.
+    Listening {},
+    /// The agent's process is confined and waits for the word.
     Ready {
         /// Landlock ABI in force.
         landlock: u32,

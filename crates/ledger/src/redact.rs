@@ -84,6 +84,32 @@ impl Redactor {
         out
     }
 
+    /// A document or script with every secret masked. Other than [`Redactor::text`] it leaves alone
+    /// what only stands for a secret (`$TOKEN`, `<your key>`, `os.environ["KEY"]`, `token: str`),
+    /// so that instructions and programs stay usable.
+    #[must_use]
+    pub fn document<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut out = Cow::Borrowed(text);
+        for known in &self.known {
+            if out.contains(known.as_str()) {
+                out = Cow::Owned(out.replace(known.as_str(), "[redacted:known]"));
+            }
+        }
+        let passes: [fn(&str) -> Option<String>; 5] = [
+            pem,
+            tokens,
+            |text| replace(text, &real(text, authorised(text))),
+            userinfo,
+            |text| replace(text, &real(text, assigned(text))),
+        ];
+        for pass in passes {
+            if let Some(changed) = pass(&out) {
+                out = Cow::Owned(changed);
+            }
+        }
+        out
+    }
+
     /// Arguments with every secret masked, the one after an option such as `--password` too.
     #[must_use]
     pub fn arguments(&self, argv: &[String]) -> Vec<String> {
@@ -288,6 +314,13 @@ fn jwt_end(text: &str, at: usize) -> Option<usize> {
 
 /// `Bearer X`, `Basic X`, and the whole value of headers such as `Authorization:`.
 fn schemes(text: &str) -> Option<String> {
+    replace(text, &authorised(text))
+}
+
+type Ranges = Vec<(usize, usize, &'static str)>;
+
+/// Where [`schemes`] finds something.
+fn authorised(text: &str) -> Ranges {
     let lower = text.to_ascii_lowercase();
     let mut ranges: Vec<(usize, usize, &'static str)> = Vec::new();
     for header in SECRET_HEADERS {
@@ -308,7 +341,7 @@ fn schemes(text: &str) -> Option<String> {
             }
         }
     }
-    replace(text, &disjoint(ranges))
+    disjoint(ranges)
 }
 
 /// Sorted, with what overlaps joined and empty ranges dropped.
@@ -343,6 +376,11 @@ fn userinfo(text: &str) -> Option<String> {
 
 /// `NAME=value`, `"name": "value"`, `--name value` where the name is that of a secret.
 fn assignments(text: &str) -> Option<String> {
+    replace(text, &assigned(text))
+}
+
+/// Where [`assignments`] finds something.
+fn assigned(text: &str) -> Ranges {
     let bytes = text.as_bytes();
     let mut ranges = Vec::new();
     for (at, byte) in bytes.iter().enumerate() {
@@ -362,12 +400,37 @@ fn assignments(text: &str) -> Option<String> {
             ranges.push((from, to, "value"));
         }
     }
-    replace(text, &disjoint(ranges))
+    disjoint(ranges)
+}
+
+/// Of what was found in a document, what is a secret itself and does not only stand for one.
+fn real(text: &str, mut ranges: Ranges) -> Ranges {
+    ranges.retain(|(from, to, _)| {
+        let value = text.get(*from..*to).unwrap_or_default();
+        let value = ["Bearer ", "bearer ", "Basic ", "basic ", "token "]
+            .iter()
+            .find_map(|scheme| value.strip_prefix(scheme))
+            .unwrap_or(value);
+        let quoted = text.get(..*from).is_some_and(|before| before.ends_with(['"', '\'']));
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+        let code = value.find(|c: char| !is_word(c)).is_some_and(|at| {
+            at > 0 && matches!(value.as_bytes().get(at), Some(b'(' | b'[')) && !quoted
+        });
+        let stands_for = value.starts_with(['$', '<', '{', '%', '`', '*', '['])
+            || value.contains("...")
+            || value.contains('…');
+        let telling = quoted || value.bytes().any(|byte| byte.is_ascii_digit());
+        value.len() >= KNOWN_SECRET_BYTES && !code && !stands_for && telling
+    });
+    ranges
 }
 
 /// The name that ends before `at`, and whether a quote stands between.
 fn name_before(text: &str, at: usize) -> Option<(&str, bool)> {
     let before = text.get(..at)?;
+    // `password = "…"`, as settings and programs are written.
+    let assigned = text.as_bytes().get(at) == Some(&b'=');
+    let before = if assigned { before.trim_end_matches(' ') } else { before };
     let bare = before.trim_end_matches(['"', '\'', '\\']);
     let name_bytes = bare.bytes().rev().take_while(|b| is_token_byte(*b) || *b == b'.').count();
     let name = bare.get(bare.len() - name_bytes..)?;

@@ -213,3 +213,29 @@ proptest::proptest! {
         proptest::prop_assert_eq!(&redactor.text(&again), &again);
     }
 }
+
+#[test]
+fn c14_a_document_loses_its_secrets_and_keeps_what_stands_for_them() {
+    let redactor = Redactor::default();
+    for secret in [
+        "use ghp_0123456789abcdefghijABCDEFGHIJ012345 to push",
+        "export API_KEY=4f9a8b7c6d5e4f3a2b1c",
+        "password = \"correct-horse\"",
+        "curl -H 'Authorization: Bearer abcd1234efgh5678'",
+        "postgres://app:hunter2@db.test/x",
+        "-----BEGIN PRIVATE KEY-----\nQUJD\n-----END PRIVATE KEY-----",
+    ] {
+        assert!(redactor.document(secret).contains("[redacted:"), "{secret}");
+    }
+    for plain in [
+        "api_key = os.environ[\"API_KEY\"]",
+        "def login(token: str, password: str = None):",
+        "token = get_token(client1)",
+        "Authorization: Bearer $GITHUB_TOKEN",
+        "set API_KEY=<your key, 32 signs>",
+        "The password: ask the team.",
+        "PASSWORD=${DB_PASSWORD_1}",
+    ] {
+        assert_eq!(redactor.document(plain), plain);
+    }
+}

@@ -155,10 +155,32 @@ pub struct Mount {
 pub enum WorkspaceMode {
     /// Changes go to a layer of their own and are applied or discarded later.
     Review,
+    /// Changes are made in the project itself, protected paths excepted; what they replace is kept,
+    /// so that they can be taken back.
+    Pair,
     /// Changes are made in the project itself, protected paths excepted.
     Direct,
     /// No change is possible.
     ReadOnly,
+}
+
+impl WorkspaceMode {
+    /// Whether the agent works on the project's own files.
+    #[must_use]
+    pub const fn writes_in_place(self) -> bool {
+        matches!(self, Self::Pair | Self::Direct)
+    }
+
+    /// As it stands in definitions and on the command line.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Review => "review",
+            Self::Pair => "pair",
+            Self::Direct => "direct",
+            Self::ReadOnly => "read-only",
+        }
+    }
 }
 
 /// The project as the agent sees it.

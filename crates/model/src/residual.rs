@@ -22,12 +22,18 @@ pub enum When {
     Always,
     /// The agent may change files of the project, in whatever way.
     WorkspaceWritable,
+    /// The workspace is `pair` or `direct`.
+    InPlace,
+    /// The workspace is `pair`.
+    Pair,
     /// The workspace is `direct`.
     Direct,
     /// Protected paths are opened.
     Unprotected,
     /// The sandbox has a name, so its private home is kept.
     NamedHome,
+    /// The agent's profile keeps one login for all its runs without a name.
+    KeptLogin,
     /// Host variables beyond the built-in profile are passed in.
     VariablesPassed,
     /// Some destination outside may be reached.
@@ -64,10 +70,13 @@ impl When {
     pub fn words(self) -> String {
         let text = match self {
             Self::Always => "always",
-            Self::WorkspaceWritable => "`review` or `direct` workspace",
+            Self::WorkspaceWritable => "`review`, `pair` or `direct` workspace",
+            Self::InPlace => "`pair` or `direct` workspace",
+            Self::Pair => "`pair` workspace",
             Self::Direct => "`direct` workspace",
             Self::Unprotected => "`unprotect` is used",
             Self::NamedHome => "the sandbox has a name",
+            Self::KeptLogin => "an agent's profile without a name",
             Self::VariablesPassed => "variables are passed in",
             Self::NetworkAllowed => "some destination is allowed",
             Self::WildcardAllowed => "a wildcard is allowed",
@@ -121,7 +130,7 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
     row(
         "RR-AFTER-START",
         When::Always,
-        "What programs outside create in the project or a grant after the start is visible: a hidden name until it is masked, milliseconds later; a Unix socket that is bound there in a `direct` or `read-only` workspace can be connected to.",
+        "What programs outside create in the project or a grant after the start is visible: a hidden name until it is masked, milliseconds later; a Unix socket that is bound there in a `pair`, `direct` or `read-only` workspace can be connected to.",
     ),
     row(
         "RR-RECORD-WORDS",
@@ -144,13 +153,28 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
         "Changes are made in the project itself: there is no `discard`.",
     ),
     row(
+        "RR-PAIR-AT-ONCE",
+        When::Pair,
+        "Changes are in the project at once, where programs outside can act on them before anybody has looked; `restore` takes them back afterwards.",
+    ),
+    row(
+        "RR-PAIR-HIDDEN",
+        When::Pair,
+        "What a change replaces is kept by looking at the call that makes it: a hostile process that changes the path behind the call at the right moment can make a change that `restore` does not know. `review` has no such gap.",
+    ),
+    row(
+        "RR-PAIR-NOT-KEPT",
+        When::Pair,
+        "Not kept are owners, times and extended attributes, files above the size limit, and what a program outside changed in the same file meanwhile.",
+    ),
+    row(
         "RR-DIRECT-REPLACED",
-        When::Direct,
+        When::InPlace,
         "A program outside that replaces a held file or directory (git, an editor) takes the hold off it until it is held again.",
     ),
     row(
         "RR-DIRECT-NESTED",
-        When::Direct,
+        When::InPlace,
         "Repositories nested in the project and linked worktrees' main repositories are not protected: only `review` holds their hooks and settings back.",
     ),
     row(
@@ -162,6 +186,11 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
         "RR-NAMED-HOME",
         When::NamedHome,
         "A login made inside is kept in the sandbox's private home: a real secret that every later run of that name can read.",
+    ),
+    row(
+        "RR-KEPT-LOGIN",
+        When::KeptLogin,
+        "A login made inside is kept for the profile: every later run of it without a name can read it, in whatever project, and what a run leaves in its place (another account's login, too) the next one uses; `ringfence logout` removes it.",
     ),
     row(
         "RR-VARIABLES",
@@ -221,7 +250,7 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
     row(
         "RR-DISK-WATCHED",
         When::Always,
-        "The disk limit is watched, not capped: what lies in deleted files that are still open, in directories made unreadable, or in a `direct` workspace is not counted. A floor of free space on the host holds all the same.",
+        "The disk limit is watched, not capped: what lies in deleted files that are still open, in directories made unreadable, or in a `pair` or `direct` workspace is not counted. A floor of free space on the host holds all the same.",
     ),
     row(
         "RR-OWN-ADDRESS",

@@ -42,6 +42,20 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// As [`visible`], but some characters are shown as they are: where a backslash is part of code, say.
+#[must_use]
+pub fn visible_but(text: &str, kept: &[char]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if kept.contains(&c) {
+            out.push(c);
+        } else {
+            push_escaped(&mut out, c);
+        }
+    }
+    out
+}
+
 /// Bytes that ought to be UTF-8, such as a file name: as [`visible`], other bytes as `\xNN`.
 #[must_use]
 pub fn visible_bytes(bytes: &[u8]) -> String {

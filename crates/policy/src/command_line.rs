@@ -8,6 +8,7 @@ use crate::compiled::LimitKind;
 use crate::definition::{Definition, Entry};
 use crate::ends::Ends;
 use crate::error::{Fault, Problem};
+use crate::profiles::ProgramProfile;
 use crate::values::Sourced;
 use crate::{keys, network, scalars};
 
@@ -16,6 +17,8 @@ use crate::{keys, network, scalars};
 pub struct CommandLine {
     /// `-p, --profile NAME`.
     pub profile: Option<String>,
+    /// What goes with the program, where nothing names a profile.
+    pub program: Option<ProgramProfile>,
     /// `--rw PATH`: a host path to read and write.
     pub rw: Vec<String>,
     /// `--ro PATH`: a host path to read.

@@ -22,6 +22,7 @@ use crate::limits::{
     DISK, LANDLOCK_FLOOR, MEMORY_PERCENT, OPEN_FILES, PROCESSES, TMP_MOST, TMP_PERCENT,
 };
 use crate::merge::{Above, Merger, forbids, hidden};
+use crate::profiles::ProgramProfile;
 use crate::values::Sourced;
 use crate::{narrow, profiles, protected};
 
@@ -91,13 +92,22 @@ pub fn compile(inputs: &Inputs<'_>) -> Result<Compiled, Problems> {
         accepted: inputs.project.is_some() && inputs.project_trusted,
         widens: Vec::new(),
     };
-    let profile = choose_profile(&layers, &mut trust);
+    let beside = inputs.command_line.program.as_ref().map(beside);
+    let profile = choose_profile(&layers, beside.as_ref(), &mut trust);
     let name = profile.as_ref().map(|profile| profile.value.as_str());
     if let Some(name) = name.filter(|name| *name != profiles::DEFAULT) {
         layers.profile = Some(read.profile(name, Layer::Profile));
     }
     read.sources.sort_by_key(|source| source.layer);
     let mut out = defaults(inputs.facts, read.sources, trust);
+    if let Some(beside) = beside.filter(|beside| profile.as_ref() == Some(beside)) {
+        let words = format!(
+            "the profile {} goes with this program and is used; `-p {}` turns it off",
+            beside.value,
+            profiles::DEFAULT
+        );
+        out.notices.push(Sourced::new(words, beside.source));
+    }
     out.profile = profile;
     merge(inputs, &layers, out, read.problems)
 }
@@ -133,13 +143,23 @@ impl Read {
     }
 }
 
+/// The profile that goes with the program.
+fn beside(own: &ProgramProfile) -> Sourced<String> {
+    let source = Source::command_line(own.program.display().to_string());
+    Sourced::new(own.profile.to_owned(), source)
+}
+
 /// The profile that holds. One that only the project asks for opens what it permits, so it is a
 /// widening like any other.
-fn choose_profile(layers: &Layers, trust: &mut Trust) -> Option<Sourced<String>> {
+fn choose_profile(
+    layers: &Layers,
+    beside: Option<&Sourced<String>>,
+    trust: &mut Trust,
+) -> Option<Sourced<String>> {
     if let Some(profile) = &layers.command.profile {
         return Some(profile.clone());
     }
-    let user = layers.user.profile.clone();
+    let user = layers.user.profile.as_ref().or(beside).cloned();
     let Some(project) = &layers.project.profile else {
         return user;
     };

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::bundle::{Bundle, Via};
 use crate::deny::DenyRule;
 use crate::ends::Ends;
 use crate::values::Sourced;
@@ -111,7 +112,8 @@ pub(crate) fn width(mode: WorkspaceMode) -> u8 {
     match mode {
         WorkspaceMode::ReadOnly => 0,
         WorkspaceMode::Review => 1,
-        WorkspaceMode::Direct => 2,
+        WorkspaceMode::Pair => 2,
+        WorkspaceMode::Direct => 3,
     }
 }
 
@@ -172,6 +174,20 @@ pub struct NetRule {
     pub ends: Ends,
     /// Where it is written.
     pub source: Source,
+    /// The bundle that it belongs to, if one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
+}
+
+impl NetRule {
+    /// Where it comes from, for a person: its place, and the bundle's configuration.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        match &self.via {
+            Some(via) => format!("bundle {}, from {} ({})", via.bundle, via.from, self.source),
+            None => self.source.to_string(),
+        }
+    }
 }
 
 /// A published port.
@@ -337,6 +353,18 @@ impl Compiled {
             }
         }
         ports.into_iter().collect()
+    }
+
+    /// The bundles in force.
+    #[must_use]
+    pub fn bundles(&self) -> Vec<Bundle> {
+        let mut all: Vec<Bundle> = Vec::new();
+        for via in self.permits().filter_map(|rule| rule.via.as_ref()) {
+            if !all.contains(&via.bundle) {
+                all.push(via.bundle);
+            }
+        }
+        all
     }
 
     /// Network permits.

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
+use crate::bundle::Bundle;
 use crate::compiled::LimitKind;
 use crate::coverage::Coverage;
 use crate::deny::DenyPattern;
@@ -40,11 +41,13 @@ pub(crate) struct Entry<T> {
     pub source: Source,
 }
 
-/// A permitted destination.
+/// What is permitted.
 #[derive(Clone, Debug)]
-pub(crate) struct Allow {
-    pub destination: Destination,
-    pub addresses: Vec<Cidr>,
+pub(crate) enum Allow {
+    /// A destination, and the private ranges that its name may lead to.
+    Destination(Destination, Vec<Cidr>),
+    /// Whatever a tool of the host asks.
+    Bundle(Bundle),
 }
 
 /// A layer's definition.
@@ -281,10 +284,11 @@ impl Definition {
             forbids.add(&deny.value, at);
         }
         let covered = self.allow.iter().flatten().filter_map(|allow| {
-            let over = forbids.over(&allow.value.destination);
+            let Allow::Destination(destination, _) = &allow.value else { return None };
+            let over = forbids.over(destination);
             let by = self.deny.get(*over.first()?)?;
             let fault = Fault::CoveredByDeny {
-                what: allow.value.destination.to_string(),
+                what: destination.to_string(),
                 by: by.value.to_string(),
                 place: by.source.to_string(),
             };

@@ -213,6 +213,16 @@ pub enum Fault {
         /// Those that exist.
         known: String,
     },
+    /// A bundle without hosts on this machine.
+    #[error("the bundle `{bundle}` opens nothing here: {why}")]
+    NoBundle {
+        /// Its name.
+        bundle: &'static str,
+        /// The tool, and what was looked at.
+        why: String,
+        /// What helps.
+        fix: String,
+    },
     /// Two entries that exclude each other.
     #[error("`{}`: {why}", what.escape_debug())]
     Conflict {
@@ -267,6 +277,7 @@ impl Fault {
                 )
             }
             Self::UnknownProfile { known, .. } => format!("the profiles are: {known}"),
+            Self::NoBundle { fix, .. } => fix.clone(),
             Self::Value { .. } | Self::Conflict { .. } | Self::Internal(_) => String::new(),
         }
     }

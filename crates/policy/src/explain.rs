@@ -3,10 +3,11 @@
 //! A hint is given only where it would work, and names only commands that exist.
 
 use ringfence_model::decision::{Decision, Reason, Verdict};
-use ringfence_model::host::Target;
+use ringfence_model::host::{HostName, Target};
 use ringfence_model::provenance::Layer;
 use ringfence_model::request::{Action, Endpoint, Request, Resource};
 
+use crate::bundle::Bundle;
 use crate::compiled::{Compiled, Effect};
 use crate::network;
 
@@ -26,11 +27,30 @@ pub struct Explanation {
 /// Explains a decision under the policy that made it.
 #[must_use]
 pub fn explain(policy: &Compiled, request: &Request, decision: &Decision) -> Explanation {
+    explain_knowing(policy, request, decision, &|_, _| None)
+}
+
+/// As [`explain`], where the caller knows to which bundle a host belongs.
+#[must_use]
+pub fn explain_knowing(
+    policy: &Compiled,
+    request: &Request,
+    decision: &Decision,
+    bundle: &dyn Fn(&HostName, u16) -> Option<Bundle>,
+) -> Explanation {
     let what = format!("{} {}", request.action, escaped(&request.resource.to_string()));
     let mut own =
         Explanation { what, why: because(policy, request, decision), now: None, keep: None };
     if decision.verdict != Verdict::Allow {
         hint(policy, request, &decision.reason, &mut own);
+        // Only where the host itself could be permitted does its bundle help.
+        if let (Resource::Endpoint(endpoint), Reason::NoRule, Some(_)) =
+            (&request.resource, &decision.reason, &own.now)
+            && let Some(found) = endpoint.name.as_ref().and_then(|name| bundle(name, endpoint.port))
+        {
+            own.now = Some(format!("ringfence run --allow {found} …"));
+            own.keep = Some(keep("allow", "network", found.name()));
+        }
     }
     own
 }

@@ -86,6 +86,11 @@ impl<'a> Judge<'a> {
         Self { facts, host, own, places: Vec::new() }
     }
 
+    /// The hosts of a bundle.
+    pub fn bundle(&self, bundle: crate::Bundle) -> Result<crate::BundleHosts, crate::NoBundle> {
+        self.host.bundle(bundle)
+    }
+
     /// Resolving the table costs a system call per row, so it is done for the first grant only.
     fn places(&mut self) -> &[Place] {
         if self.places.is_empty() {

@@ -4,10 +4,20 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::bundle::{Bundle, BundleHosts, NoBundle};
+
 /// Turns a path into the one that the kernel would open.
 pub trait Host {
     /// The canonical form of an absolute path: no symbolic links, no `..`.
     fn resolve(&self, path: &Path) -> Result<Found, Unresolved>;
+
+    /// The hosts of a bundle; asked for those alone that a layer names.
+    fn bundle(&self, bundle: Bundle) -> Result<BundleHosts, NoBundle> {
+        Err(NoBundle {
+            why: format!("nothing here knows the hosts of {bundle}"),
+            fix: "name the hosts themselves".to_owned(),
+        })
+    }
 }
 
 /// What lies at a path.

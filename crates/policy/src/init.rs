@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use crate::bundle::Bundle;
+
 /// What was found in a project. The caller looks; nothing here does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProjectFacts {
@@ -19,17 +21,37 @@ pub struct ProjectFacts {
 }
 
 /// What a manifest means for the definition.
-const ECOSYSTEMS: &[(&str, &str, &str)] = &[
-    ("Cargo.toml", "Rust", "cargo fetches crates from a registry and from git hosts"),
-    ("package.json", "JavaScript", "npm, pnpm and yarn fetch packages from a registry"),
-    ("pyproject.toml", "Python", "pip and uv fetch packages from an index and a file host"),
-    ("requirements.txt", "Python", "pip fetches packages from an index and a file host"),
-    ("go.mod", "Go", "go fetches modules from a proxy and a checksum database"),
-    ("pom.xml", "Java", "Maven fetches artifacts from a repository"),
-    ("build.gradle", "Java", "Gradle fetches artifacts from a repository"),
-    ("build.gradle.kts", "Java", "Gradle fetches artifacts from a repository"),
-    ("Gemfile", "Ruby", "bundler fetches gems from a server"),
-    ("composer.json", "PHP", "composer fetches packages from a registry and from git hosts"),
+const ECOSYSTEMS: &[(&str, &str, Option<Bundle>, &str)] = &[
+    (
+        "Cargo.toml",
+        "Rust",
+        Some(Bundle::Crates),
+        "cargo fetches crates from a registry and from git hosts",
+    ),
+    (
+        "package.json",
+        "JavaScript",
+        Some(Bundle::Npm),
+        "npm, pnpm and yarn fetch packages from a registry",
+    ),
+    (
+        "pyproject.toml",
+        "Python",
+        Some(Bundle::Pypi),
+        "pip and uv fetch packages from an index and a file host",
+    ),
+    (
+        "requirements.txt",
+        "Python",
+        Some(Bundle::Pypi),
+        "pip fetches packages from an index and a file host",
+    ),
+    ("go.mod", "Go", Some(Bundle::Go), "go fetches modules from a proxy and a checksum database"),
+    ("pom.xml", "Java", Some(Bundle::Maven), "Maven fetches artifacts from a repository"),
+    ("build.gradle", "Java", Some(Bundle::Maven), "Gradle fetches artifacts from a repository"),
+    ("build.gradle.kts", "Java", Some(Bundle::Maven), "Gradle fetches artifacts from a repository"),
+    ("Gemfile", "Ruby", None, "bundler fetches gems from a server"),
+    ("composer.json", "PHP", None, "composer fetches packages from a registry and from git hosts"),
 ];
 
 /// The text of a definition.
@@ -92,12 +114,21 @@ fn files(text: &mut String, facts: &ProjectFacts) {
 fn network(text: &mut String, facts: &ProjectFacts) {
     text.push_str("\n[network]\n");
     let mut seen: Vec<&str> = Vec::new();
-    for (manifest, language, needs) in ECOSYSTEMS {
+    let mut bundles: Vec<&str> = Vec::new();
+    for (manifest, language, bundle, needs) in ECOSYSTEMS {
         let found = facts.manifests.iter().any(|name| name == manifest);
         if found && !seen.contains(language) {
             seen.push(language);
-            let _ = writeln!(text, "# {language} ({manifest}): {needs}; name them in `allow`.");
+            let name = bundle.map(Bundle::name);
+            let how = name.map_or("name them in `allow`".to_owned(), |name| {
+                format!("the bundle \"{name}\" is what yours is set to ask")
+            });
+            let _ = writeln!(text, "# {language} ({manifest}): {needs}; {how}.");
+            bundles.extend(name);
         }
+    }
+    if !bundles.is_empty() {
+        let _ = writeln!(text, "# allow = {}", serde_json::Value::from(bundles));
     }
     text.push_str("# allow = [\"registry.example.com\", \"host.ringfence:5432\"]   # port 443 if none is written\n");
     let mut ports = facts.ports.clone();

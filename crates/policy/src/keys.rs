@@ -60,7 +60,7 @@ const fn key(
 }
 
 /// Modes of the workspace.
-pub const MODES: &[&str] = &["review", "direct", "read-only"];
+pub const MODES: &[&str] = &["review", "pair", "direct", "read-only"];
 /// Modes of exec.
 pub const EXEC: &[&str] = &["any", "base"];
 
@@ -83,7 +83,7 @@ pub const KEYS: &[Key] = &[
         "mode",
         Shape::Choice(MODES),
         true,
-        "review: changes wait for `ringfence apply`; direct: they are made at once; read-only: none",
+        "review: changes wait for `ringfence apply`; pair: they are made at once and can be taken back; direct: they are made at once; read-only: none",
     ),
     key("workspace", "unprotect", Shape::Texts, false, "Protected paths that the agent may change"),
     key("files", "read", Shape::Paths, false, "Host files and directories that are visible"),
@@ -100,7 +100,7 @@ pub const KEYS: &[Key] = &[
         "allow",
         Shape::Hosts,
         false,
-        "Destinations HOST[:PORT] that may be reached; port 443 if none is written",
+        "Destinations HOST[:PORT] that may be reached, port 443 if none is written, and bundles such as npm",
     ),
     key(
         "network",

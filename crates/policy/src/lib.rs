@@ -6,6 +6,7 @@
 //! refused with file, line, column and the fix.
 #![forbid(unsafe_code)]
 
+mod bundle;
 pub mod cedar;
 pub mod command_line;
 mod compile;
@@ -33,6 +34,7 @@ mod sensitive;
 mod values;
 mod variables;
 
+pub use bundle::{Bundle, BundleHost, BundleHosts, NoBundle, Via};
 pub use command_line::CommandLine;
 pub use compile::{DefinitionText, Inputs, check, compile};
 pub use compiled::{
@@ -42,13 +44,16 @@ pub use compiled::{
 pub use deny::{DenyPattern, DenyRule};
 pub use ends::Ends;
 pub use error::{Fault, Problem, Problems};
-pub use explain::{Explanation, explain};
+pub use explain::{Explanation, explain, explain_knowing};
 pub use host::{Facts, Found, FoundKind, Host, Unresolved};
-pub use profiles::{DEFAULT as DEFAULT_PROFILE, names as profile_names, text as profile_text};
+pub use profiles::{
+    DEFAULT as DEFAULT_PROFILE, ProgramProfile, names as profile_names,
+    of_program as profile_of_program, settings as profile_settings, text as profile_text,
+};
 pub use protected::{PROTECTED, Protected};
 pub use schema::schema;
-pub use sensitive::{SENSITIVE, Sensitive, is_sensitive};
-pub use values::Sourced;
+pub use sensitive::{Base, SENSITIVE, Sensitive, is_sensitive};
+pub use values::{Sourced, duration};
 pub use variables::dangerous_variable;
 
 /// SHA-256 of some bytes, as 64 lower-case hex digits.

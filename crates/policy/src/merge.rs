@@ -9,6 +9,7 @@ use ringfence_model::host::Destination;
 use ringfence_model::provenance::{Layer, Source};
 use std::path::Path;
 
+use crate::bundle::{Bundle, NoBundle, Via};
 use crate::compiled::{
     Compiled, Effect, FileRule, LimitKind, NetRule, PassRule, PublishRule, Widening, width,
 };
@@ -41,6 +42,14 @@ pub(crate) struct Above<'d> {
     pub definition: &'d Definition,
 }
 
+/// One permit to be made.
+struct Opening<'o> {
+    id: String,
+    destination: &'o Destination,
+    addresses: &'o [Cidr],
+    via: Option<Via>,
+}
+
 /// A layer's name in rule ids.
 pub(crate) fn layer_id(layer: Layer) -> &'static str {
     match layer {
@@ -63,6 +72,7 @@ pub(crate) fn forbids(layer: Layer, entries: &[Entry<Destination>], first: usize
         reason: entry.reason.clone(),
         ends: crate::ends::Ends::default(),
         source: entry.source.clone(),
+        via: None,
     });
     all.collect()
 }
@@ -173,40 +183,97 @@ impl Merger<'_> {
             if self.expired(entry) {
                 continue;
             }
-            let Allow { destination, addresses } = &entry.value;
-            let covered = self.covered(destination, addresses);
-            let sentence =
-                format!("connects to {destination}{}{}", leading(addresses), ending(entry));
-            if !covered {
-                let admitted = self.admits(layer, sentence, &entry.source);
-                if layer == Layer::Project
-                    && let Some(widening) = self.out.trust.widens.last_mut()
-                {
-                    widening.destination = Some(destination.clone());
+            let id = format!("{}.network.allow.{}", layer_id(layer), index + 1);
+            match &entry.value {
+                Allow::Destination(destination, addresses) => {
+                    let opening = Opening { id, destination, addresses, via: None };
+                    self.permit(layer, entry, opening);
                 }
-                if !admitted {
+                Allow::Bundle(bundle) => self.bundle(layer, entry, *bundle, &id),
+            }
+        }
+    }
+
+    /// Permits the hosts of a bundle, each as if it stood there itself.
+    fn bundle(&mut self, layer: Layer, entry: &Entry<Allow>, bundle: Bundle, id: &str) {
+        let found = match self.judge.bundle(bundle) {
+            Ok(found) => found,
+            Err(NoBundle { why, fix }) => {
+                let bundle = bundle.name();
+                return self.fault(&entry.source, Fault::NoBundle { bundle, why, fix });
+            }
+        };
+        for note in found.notes {
+            let words = format!("bundle {bundle}: {note}");
+            self.out.notices.push(Sourced::new(words, entry.source.clone()));
+        }
+        for (at, host) in found.hosts.iter().enumerate() {
+            let text = host.destination.to_string();
+            let judged = network::check_allow(&text, &host.destination, &host.addresses, layer);
+            match judged {
+                Ok(()) => {}
+                // The tool's configuration is not the definition's mistake.
+                Err(Fault::MatchesNothing { why, .. }) => {
+                    let words = format!("bundle {bundle}: {text} is left out: {why}");
+                    self.out.notices.push(Sourced::new(words, entry.source.clone()));
+                    continue;
+                }
+                Err(fault) => {
+                    self.fault(&entry.source, fault);
                     continue;
                 }
             }
-            let named = match &destination.target {
-                ringfence_model::host::Target::Address(cidr) => Some(cidr),
-                ringfence_model::host::Target::Name(_) => None,
+            let opening = Opening {
+                id: format!("{id}.{}", at + 1),
+                destination: &host.destination,
+                addresses: &host.addresses,
+                via: Some(Via { bundle, from: host.from.clone() }),
             };
-            if addresses.iter().chain(named).any(|cidr| network::is_metadata(*cidr)) {
-                let words = format!("the agent reaches instance metadata ({destination})");
-                self.risk(words, &entry.source);
-            }
-            self.reached.add(destination, self.out.network.len());
-            self.out.network.push(NetRule {
-                id: format!("{}.network.allow.{}", layer_id(layer), index + 1),
-                effect: Effect::Permit,
-                destination: destination.clone(),
-                addresses: addresses.clone(),
-                reason: entry.reason.clone(),
-                ends: entry.ends,
-                source: entry.source.clone(),
-            });
+            self.permit(layer, entry, opening);
         }
+        if bundle == Bundle::GithubRead {
+            let words = "github-read names hosts, not requests: a push with a token that the agent has is not stopped";
+            self.risk(words.to_owned(), &entry.source);
+        }
+    }
+
+    fn permit(&mut self, layer: Layer, entry: &Entry<Allow>, opening: Opening<'_>) {
+        let Opening { id, destination, addresses, via } = opening;
+        if !self.covered(destination, addresses) {
+            let bundle = via.as_ref().map_or(String::new(), |via| {
+                format!(" (bundle {}, from {})", via.bundle, via.from)
+            });
+            let sentence =
+                format!("connects to {destination}{}{bundle}{}", leading(addresses), ending(entry));
+            let admitted = self.admits(layer, sentence, &entry.source);
+            if layer == Layer::Project
+                && let Some(widening) = self.out.trust.widens.last_mut()
+            {
+                widening.destination = Some(destination.clone());
+            }
+            if !admitted {
+                return;
+            }
+        }
+        let named = match &destination.target {
+            ringfence_model::host::Target::Address(cidr) => Some(cidr),
+            ringfence_model::host::Target::Name(_) => None,
+        };
+        if addresses.iter().chain(named).any(|cidr| network::is_metadata(*cidr)) {
+            let words = format!("the agent reaches instance metadata ({destination})");
+            self.risk(words, &entry.source);
+        }
+        self.reached.add(destination, self.out.network.len());
+        self.out.network.push(NetRule {
+            id,
+            effect: Effect::Permit,
+            destination: destination.clone(),
+            addresses: addresses.to_vec(),
+            reason: entry.reason.clone(),
+            ends: entry.ends,
+            source: entry.source.clone(),
+            via,
+        });
     }
 
     /// Whether a permit that does not end already reaches all of this.

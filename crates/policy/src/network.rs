@@ -10,6 +10,7 @@ use ringfence_model::host::{
 use ringfence_model::provenance::Layer;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::bundle::Bundle;
 use crate::error::Fault;
 use crate::limits::{ALLOW_PREFIX_V4, ALLOW_PREFIX_V6};
 
@@ -81,6 +82,13 @@ pub(crate) fn deny(text: &str) -> Result<Destination, Fault> {
             text,
             "everything is denied that no `allow` names; to take back what other layers allow, \
              write `allow = []`, or deny \"0.0.0.0/0\" and \"::/0\"",
+        ));
+    }
+    if Bundle::find(text).is_some() {
+        return Err(value(
+            KEY,
+            text,
+            "a bundle can only be allowed; name the hosts that are refused",
         ));
     }
     let mut parsed = destination(KEY, text)?;
@@ -207,7 +215,7 @@ fn check_name(text: &str, pattern: &HostPattern, addresses: &[Cidr]) -> Result<(
         HostPattern::Exact(name) if !name.as_str().contains('.') => Err(nothing(
             text,
             "names without a dot are never looked up",
-            "write the full name, or its address",
+            format!("write the full name, its address, or a bundle: {}", Bundle::names()),
         )),
         HostPattern::Exact(_) => Ok(()),
     }

@@ -8,6 +8,7 @@ use ringfence_model::boundary::{ExecMode, Tier, WorkspaceMode};
 use ringfence_model::id::SandboxName;
 use ringfence_model::provenance::Layer;
 
+use crate::bundle::Bundle;
 use crate::compiled::LimitKind;
 use crate::definition::Allow;
 use crate::deny::DenyPattern;
@@ -26,9 +27,16 @@ pub(crate) fn fault(key: &str, text: &str, why: impl ToString) -> Fault {
 }
 
 pub(crate) fn parse_allow(text: &str, addresses: &[Cidr], layer: Layer) -> Result<Allow, Fault> {
+    if let Some(bundle) = Bundle::find(text) {
+        if !addresses.is_empty() {
+            let why = "where the hosts of a bundle may lead is the tool's own configuration's to say; remove `addresses`";
+            return Err(fault("network.allow", text, why));
+        }
+        return Ok(Allow::Bundle(bundle));
+    }
     let destination = network::allow(text)?;
     network::check_allow(text, &destination, addresses, layer)?;
-    Ok(Allow { destination, addresses: addresses.to_vec() })
+    Ok(Allow::Destination(destination, addresses.to_vec()))
 }
 
 pub(crate) fn parse_path(key: &str, text: &str) -> Result<(), Fault> {
@@ -59,9 +67,10 @@ pub(crate) fn parse_profile(text: &str) -> Result<String, Fault> {
 pub(crate) fn parse_mode(text: &str) -> Result<WorkspaceMode, Fault> {
     match text {
         "review" => Ok(WorkspaceMode::Review),
+        "pair" => Ok(WorkspaceMode::Pair),
         "direct" => Ok(WorkspaceMode::Direct),
         "read-only" => Ok(WorkspaceMode::ReadOnly),
-        _ => Err(fault("workspace.mode", text, "the modes are review, direct, read-only")),
+        _ => Err(fault("workspace.mode", text, "the modes are review, pair, direct, read-only")),
     }
 }
 

@@ -7,7 +7,7 @@ use common::{Layers, project};
 use proptest::prelude::*;
 use ringfence_model::boundary::{ExecMode, WorkspaceMode};
 use ringfence_model::provenance::Layer;
-use ringfence_policy::{CommandLine, Compiled, DefinitionText, Effect, LimitKind};
+use ringfence_policy::{CommandLine, Compiled, DefinitionText, Effect, LimitKind, ProgramProfile};
 use std::path::Path;
 
 fn permits(compiled: &Compiled) -> Vec<String> {
@@ -269,6 +269,23 @@ fn the_profiles_are_valid_and_compile() {
         assert_eq!(own.notices, [], "{name}");
         assert_eq!(own.profile.unwrap().value, name);
     }
+}
+
+#[test]
+fn the_programs_profile_yields_to_any_that_is_named() {
+    let program = Some(ProgramProfile { profile: "codex", program: "/usr/bin/codex".into() });
+    let chosen = |user: &'static str, profile: Option<&str>| {
+        let profile = profile.map(str::to_owned);
+        let command = CommandLine { profile, program: program.clone(), ..CommandLine::default() };
+        let layers = Layers { user, command, ..Layers::default() };
+        let own = layers.compile().unwrap();
+        (own.profile.unwrap().value, own.notices.len())
+    };
+    let named = "version = 1\nprofile = \"opencode\"\n";
+    assert_eq!(chosen("version = 1\n", None), ("codex".to_owned(), 1));
+    assert_eq!(chosen(named, None), ("opencode".to_owned(), 0));
+    assert_eq!(chosen("version = 1\n", Some("default")), ("default".to_owned(), 0));
+    assert_eq!(chosen(named, Some("aider")), ("aider".to_owned(), 0));
 }
 
 /// Keys in order, whatever map type serde_json was built with.

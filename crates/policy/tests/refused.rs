@@ -328,7 +328,7 @@ fn faults_of_options_name_the_option() {
     for part in [
         "command line: --allow *: `*` is too broad",
         "did you mean `memory`?",
-        "the modes are review, direct, read-only",
+        "the modes are review, pair, direct, read-only",
     ] {
         assert!(text.contains(part), "{text}");
     }

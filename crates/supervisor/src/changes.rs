@@ -8,11 +8,14 @@ use ringfence_ledger::{Redactor, Stamp, Writer};
 use ringfence_model::boundary::WorkspaceMode;
 use ringfence_model::event::Event;
 use ringfence_workspace::apply::LeftOut;
-use ringfence_workspace::{ApplyOptions, Change, Layer, Report, Selection, Style, WorkspaceError};
+use ringfence_workspace::{
+    ApplyOptions, Change, Layer, Report, Selection, Style, WorkspaceError, diff::Sides,
+};
 
 use crate::clock;
 use crate::heal::subject;
 use crate::rundir::{Held, RunDir, RunDirError, RunInfo};
+use crate::taken_back;
 
 /// Most paths that one record lists.
 const RECORD_PATHS: usize = 1_000;
@@ -27,7 +30,10 @@ pub enum ChangesError {
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
     /// The run works on the project itself.
-    #[error("run {0} had no layer of its own ({1}): its changes were made in the project at once")]
+    #[error(
+        "run {0} had no layer of its own ({1}): its changes were made in the project at once{hint}",
+        hint = if *.1 == "pair" { "; take them back with `ringfence restore`" } else { "" }
+    )]
     NoLayer(String, &'static str),
     /// The layer is mounted.
     #[error(
@@ -37,6 +43,9 @@ pub enum ChangesError {
     /// Another command works on it.
     #[error("another command works on the changes of run {0}; wait for its end, then {1} them")]
     Busy(String, &'static str),
+    /// Taking back.
+    #[error(transparent)]
+    TakeBack(#[from] taken_back::TakeBackError),
     /// It cannot be recorded, so it is not done.
     #[error("it cannot be recorded, so it is not done: {0}")]
     Record(String),
@@ -54,18 +63,10 @@ pub enum ChangesError {
     },
 }
 
-fn mode_word(mode: WorkspaceMode) -> &'static str {
-    match mode {
-        WorkspaceMode::Direct => "direct",
-        WorkspaceMode::ReadOnly => "read-only",
-        WorkspaceMode::Review => "review",
-    }
-}
-
 /// The layer of a run; `None` where there are no changes.
 fn layer(run: &RunDir, info: &RunInfo) -> Result<Option<Layer>, ChangesError> {
     if info.mode != WorkspaceMode::Review {
-        return Err(ChangesError::NoLayer(info.id.to_string(), mode_word(info.mode)));
+        return Err(ChangesError::NoLayer(info.id.to_string(), info.mode.word()));
     }
     let upper = run.layer().join("upper");
     if !upper.exists() {
@@ -77,7 +78,7 @@ fn layer(run: &RunDir, info: &RunInfo) -> Result<Option<Layer>, ChangesError> {
 }
 
 /// The run for one command alone, while no supervisor lives.
-fn hold(run: &RunDir, info: &RunInfo, verb: &'static str) -> Result<Held, ChangesError> {
+pub(crate) fn hold(run: &RunDir, info: &RunInfo, verb: &'static str) -> Result<Held, ChangesError> {
     run.try_lock().ok_or_else(|| {
         let id = info.id.to_string();
         if run.is_running() {
@@ -88,15 +89,30 @@ fn hold(run: &RunDir, info: &RunInfo, verb: &'static str) -> Result<Held, Change
     })
 }
 
-/// The changes of a run.
+/// Changes, and where both sides of each are.
+type Compared = (Vec<Change>, Box<dyn Sides>);
+
+/// The changes of a run; `None` where it left nothing to compare. Of a `pair` workspace those since a
+/// moment, its start where none is named.
+fn look(run: &RunDir, since: Option<&str>) -> Result<Option<Compared>, ChangesError> {
+    let info = run.info()?;
+    if info.mode == WorkspaceMode::Pair {
+        let mut net = taken_back::net(run, &info, since)?;
+        return Ok(Some((std::mem::take(&mut net.changes), Box::new(net))));
+    }
+    if since.is_some() {
+        return Err(taken_back::TakeBackError::NotPair(info.mode.word()).into());
+    }
+    let Some(layer) = layer(run, &info)? else { return Ok(None) };
+    Ok(Some((layer.changes()?, Box::new(layer))))
+}
+
+/// The changes of a run; of a `pair` workspace those since a moment.
 ///
 /// # Errors
 /// [`ChangesError`].
-pub fn changes(run: &RunDir) -> Result<Vec<Change>, ChangesError> {
-    match layer(run, &run.info()?)? {
-        Some(layer) => Ok(layer.changes()?),
-        None => Ok(Vec::new()),
-    }
+pub fn changes(run: &RunDir, since: Option<&str>) -> Result<Vec<Change>, ChangesError> {
+    Ok(look(run, since)?.map(|(changes, _)| changes).unwrap_or_default())
 }
 
 /// How `diff` shows them.
@@ -114,14 +130,18 @@ pub struct View {
 ///
 /// # Errors
 /// [`ChangesError`].
-pub fn show(run: &RunDir, view: View, out: &mut dyn Write) -> Result<usize, ChangesError> {
-    let Some(layer) = layer(run, &run.info()?)? else { return Ok(0) };
-    let changes = layer.changes()?;
+pub fn show(
+    run: &RunDir,
+    since: Option<&str>,
+    view: View,
+    out: &mut dyn Write,
+) -> Result<usize, ChangesError> {
+    let Some((changes, sides)) = look(run, since)? else { return Ok(0) };
     let style = Style { colour: view.colour, raw: view.raw };
     if view.stat {
         ringfence_workspace::stat(&changes, style, out)?;
     } else {
-        ringfence_workspace::render(&layer, &changes, style, out)?;
+        ringfence_workspace::render(&*sides, &changes, style, out)?;
     }
     Ok(changes.len())
 }
@@ -186,12 +206,12 @@ fn left_out(report: &Report) -> [(&'static str, &[LeftOut]); 4] {
 
 /// The run's ledger, gone on with after its end: the intention goes in before anything happens, and
 /// what came of it after.
-struct Journal {
+pub(crate) struct Journal {
     writer: Writer<File>,
 }
 
 impl Journal {
-    fn open(run: &RunDir, info: &RunInfo) -> Result<Self, String> {
+    pub(crate) fn open(run: &RunDir, info: &RunInfo) -> Result<Self, String> {
         let path = run.ledger();
         let file = fs::OpenOptions::new()
             .read(true)
@@ -218,7 +238,12 @@ impl Journal {
             count: changes.len() as u64,
             digest: ringfence_workspace::change::digest(changes),
         };
-        self.writer.append(&event, stamp()).map(drop).map_err(|error| error.to_string())
+        self.event(&event)
+    }
+
+    /// Any event of a person's command.
+    pub(crate) fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.writer.append(event, stamp()).map(drop).map_err(|error| error.to_string())
     }
 
     /// What landed, always; what did not, one record for each reason that there was.
@@ -337,7 +362,7 @@ mod tests {
     #[test]
     fn al1_what_cannot_be_done_is_not_recorded_as_applied() {
         let f = fixture(&["a", "b"]);
-        let mut planned = changes(&f.run).unwrap();
+        let mut planned = changes(&f.run, None).unwrap();
         let change = planned.pop().unwrap();
         let failed = vec![LeftOut { change, why: "no space".to_owned() }];
         let report = Report { applied: planned, failed, ..Report::default() };

@@ -18,8 +18,9 @@ use crate::plan::remove_placeholders;
 use crate::recorder::Totals;
 use crate::rundir::{self, Cleanup, RunDir, RunInfo};
 
-/// Cleans up after every run whose supervisor is gone.
+/// Cleans up after every run whose supervisor is gone, and goes on with removals that were interrupted.
 pub fn heal(paths: &Paths) {
+    crate::removal::finish(paths);
     for run in rundir::live(paths) {
         if let Some(_lock) = run.try_lock() {
             let clean = clean(&run);
@@ -48,8 +49,11 @@ pub fn clean(run: &RunDir) -> bool {
             gone &= remove_group(directory);
         }
     }
+    // A login that was made or refreshed inside outlives the run's home, even after a crash.
+    let _ = crate::home::logins::take_back(run);
     remove(&run.home(), &[]);
     remove(&run.temporary(), &[]);
+    remove(&run.file("brought"), &[]);
     remove(&run.file("caches"), &[]);
     // What overlayfs leaves of its own behind, so that an unchanged layer goes with plain calls.
     remove(&run.layer().join("work"), &["work", "incompat/volatile", "incompat"]);

@@ -5,16 +5,49 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Facts, Found, FoundKind, Host, Unresolved};
+use ringfence_model::host::HostName;
+use ringfence_policy::{Bundle, BundleHosts, Facts, Found, FoundKind, Host, NoBundle, Unresolved};
+
+use crate::bundles::{self, Hints, Look};
 
 use crate::clock::Moment;
 use crate::paths::{DEFINITION, Paths};
 
-/// The real file system behind the policy's questions.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RealHost;
+/// The real file system and the real tools behind the policy's questions.
+#[derive(Clone, Copy, Debug)]
+pub struct RealHost<'a> {
+    /// The user's home.
+    pub home: &'a Path,
+    /// The project.
+    pub workspace: &'a Path,
+}
 
-impl Host for RealHost {
+impl RealHost<'_> {
+    /// Where the tools of this host keep their settings.
+    fn look<T>(&self, ask: impl FnOnce(&Look<'_>) -> T) -> T {
+        let (home, workspace) = (self.home, self.workspace);
+        let variable = |name: &str| std::env::var(name).ok();
+        ask(&Look { home, workspace, root: Path::new("/"), variable: &variable })
+    }
+
+    /// The bundle that a host belongs to.
+    #[must_use]
+    pub fn bundle_of(&self, hints: &Hints, name: &HostName, port: u16) -> Option<Bundle> {
+        self.look(|look| hints.of(name, port, look))
+    }
+
+    /// What the tool of a bundle needs inside.
+    #[must_use]
+    pub fn settings(&self, bundle: Bundle) -> bundles::Settings {
+        self.look(|look| bundles::settings(bundle, look))
+    }
+}
+
+impl Host for RealHost<'_> {
+    fn bundle(&self, bundle: Bundle) -> Result<BundleHosts, NoBundle> {
+        self.look(|look| bundles::hosts(bundle, look))
+    }
+
     fn resolve(&self, path: &Path) -> Result<Found, Unresolved> {
         let refused = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unresolved::Missing,

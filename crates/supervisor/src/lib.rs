@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod binary;
+mod bundles;
 pub mod changes;
 mod clock;
 mod container;
@@ -12,24 +13,33 @@ mod control_server;
 pub mod definition;
 pub mod demo;
 pub mod doctor;
+mod exec_seen;
 pub mod heal;
+pub mod home;
 pub mod host;
+mod inodes;
 mod limits;
 pub mod load;
 pub mod mend;
+mod outside;
+mod pair;
 pub mod paths;
 mod plan;
+mod program;
 mod recorder;
 mod reload;
+pub mod removal;
 mod risks;
 pub mod run;
 pub mod rundir;
 mod show;
 mod stdio;
+pub mod taken_back;
 mod terminal;
 pub mod trust;
 pub mod view;
 mod watch;
+pub mod wrap;
 
 pub use ringfence_ledger::render::line as render_record;
 pub use ringfence_policy::{CommandLine, schema as definition_schema};

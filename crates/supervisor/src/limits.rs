@@ -12,6 +12,8 @@ pub const WATCH_FAST_MS: u64 = 100;
 pub const COALESCE_NS: u64 = 1_000_000_000;
 /// Distinct denials that are counted at once.
 pub const COALESCE_KEYS: usize = 1_024;
+/// Most links that are followed on the way to a program.
+pub const LINK_HOPS: usize = 16;
 /// How long processes inside get to end after SIGTERM to ringfence, in milliseconds.
 pub const TERMINATE_GRACE_MS: u64 = 5_000;
 /// Messages of the gateway that are served before everything else gets its turn.
@@ -22,6 +24,15 @@ pub const LAST_WORDS_MS: u64 = 500;
 pub const MASKS_PER_TURN: usize = 64;
 /// Hidden names that may appear during one run; more end it.
 pub const LATER_MASKS: usize = 4_096;
+/// Paths that were not put back and that an answer names: it must fit one packet.
+pub const RESTORE_LEFT_SHOWN: usize = 40;
+/// Longest name of a moment of a `pair` workspace, in bytes.
+pub const MOMENT_NAME_BYTES: usize = 60;
+/// Links that are followed one after the other from a name to what a program changes
+/// (path_resolution(7)).
+pub const NAMED_LINKS: usize = 40;
+/// Questions that may wait for the keeper of a `pair` workspace.
+pub const KEEPER_QUESTIONS: usize = 8;
 /// Control connections at once.
 pub const CONTROL_CONNECTIONS: usize = 32;
 /// Bytes that wait for the terminal or a pipe before the agent's output is no longer read.
@@ -63,3 +74,39 @@ pub const DOCTOR_PROBE_MS: u64 = 10_000;
 pub const DOCTOR_ANSWER_BYTES: u64 = 64 * 1024;
 /// Unix time that no correct clock is before (2025-01-01), in seconds.
 pub const CLOCK_LEAST_S: i64 = 1_735_689_600;
+/// Entries of one directory of `PATH` whose links and scripts are followed.
+pub const PATH_DIRECTORY_ENTRIES: usize = 512;
+/// Directories of tools that are looked at for links and scripts.
+pub const TOOL_DIRECTORIES: usize = 64;
+/// A script no longer than this is searched for the program that it starts, in bytes.
+pub const SHIM_BYTES: u64 = 4 * 1024;
+/// Files of git settings that are read, with those that they include.
+pub const GIT_CONFIG_FILES: usize = 64;
+/// How deep files of git settings include each other.
+pub const GIT_INCLUDE_DEPTH: usize = 10;
+/// Git settings that come inside.
+pub const GIT_SETTINGS: usize = 500;
+/// Bytes of the user's list of names that git ignores.
+pub const GIT_IGNORE_BYTES: usize = 64 * 1024;
+/// Files of the user's instructions, commands and skills that are copied for one run.
+pub const BROUGHT_FILES: usize = 1_000;
+/// Bytes of one such file.
+pub const BROUGHT_FILE_BYTES: u64 = 256 * 1024;
+/// Bytes of such files together; the file that passes it is still copied.
+pub const BROUGHT_BYTES: u64 = 4 * 1024 * 1024;
+/// How deep directories of such files are followed.
+pub const BROUGHT_DEPTH: usize = 8;
+/// Notes about such files that are shown one by one at a start.
+pub const HOME_NOTES: usize = 8;
+/// Bytes of one settings file of an agent, outside or in a private home.
+pub const AGENT_SETTINGS_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of one value that is taken over from an agent's settings.
+pub const AGENT_SETTING_BYTES: usize = 400;
+/// Hooks and servers of an agent's settings that are asked about.
+pub const AGENT_ENTRIES: usize = 64;
+/// Bytes of one such entry as JSON.
+pub const AGENT_ENTRY_BYTES: usize = 16 * 1024;
+/// Bytes of an agent's login that is kept.
+pub const LOGIN_BYTES: u64 = 64 * 1024;
+/// Bytes of a file by which git says where a repository lies; a larger one is none.
+pub const GIT_POINTER_BYTES: u64 = 8 * 1024;

@@ -48,10 +48,18 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
+    read_up_to(file.into(), POLICY_FILE_BYTES)
+}
+
+/// Reads an opened regular file of at most `most` bytes.
+///
+/// # Errors
+/// It is larger, or cannot be read.
+pub fn read_up_to(file: fs::File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::from(file).take(POLICY_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > POLICY_FILE_BYTES {
-        let why = format!("it is larger than {} KiB", POLICY_FILE_BYTES / 1024);
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let why = format!("it is larger than {} KiB", most / 1024);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     Ok(bytes)
@@ -150,7 +158,7 @@ impl Layers {
             project_trusted,
             command_line,
             facts: &self.facts,
-            host: &RealHost,
+            host: &RealHost { home: &self.facts.home, workspace: &self.facts.workspace },
         })
         .map_err(LoadError::Problems)
     }

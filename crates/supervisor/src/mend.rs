@@ -93,6 +93,9 @@ pub fn for_step(error: &StepError) -> Option<String> {
     if step.starts_with("write") && error.object.contains("_map") && error.errno == EPERM {
         return Some(namespaces(EPERM));
     }
+    if step == "create" && error.object.contains("user namespace") {
+        return Some(namespaces(error.errno));
+    }
     if step.contains("copy-on-write") && [EPERM, EINVAL, ENOSYS].contains(&error.errno) {
         return Some("this kernel or file system cannot make an unprivileged overlay (Linux 5.11); use `--workspace direct` or `--workspace read-only`".to_owned());
     }

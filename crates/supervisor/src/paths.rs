@@ -86,7 +86,14 @@ impl Paths {
     }
 }
 
-fn absolute(variable: &str) -> Option<PathBuf> {
+/// The wrappers of this user (`ringfence wrap`); nothing else stands there.
+#[must_use]
+pub fn wrappers(home: &Path) -> PathBuf {
+    absolute("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share")).join("ringfence/bin")
+}
+
+/// A variable that holds an absolute path.
+pub(crate) fn absolute(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
@@ -106,4 +113,13 @@ pub fn make_private(path: &Path) -> Result<(), PathsError> {
         .mode(0o700)
         .create(path)
         .map_err(|source| PathsError::Directory { path: path.to_owned(), source })
+}
+
+/// Opens a file that only its owner can, to be locked (flock(2)); what it holds does not count.
+///
+/// # Errors
+/// What `open(2)` says.
+pub fn open_lock(path: &Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }

@@ -22,9 +22,12 @@ fn holds(when: When, compiled: &Compiled, boundary: &Boundary, memory_enforced: 
     match when {
         When::Always => true,
         When::WorkspaceWritable => mode != WorkspaceMode::ReadOnly,
+        When::InPlace => mode.writes_in_place(),
+        When::Pair => mode == WorkspaceMode::Pair,
         When::Direct => mode == WorkspaceMode::Direct,
         When::Unprotected => !compiled.workspace.unprotect.is_empty(),
         When::NamedHome => compiled.name.is_some(),
+        When::KeptLogin => crate::home::keeps_login(compiled),
         When::VariablesPassed => compiled.pass.iter().any(|rule| !in_default_profile(&rule.source)),
         When::NetworkAllowed => network && compiled.permits().next().is_some(),
         When::WildcardAllowed => {

@@ -7,6 +7,8 @@
 //! runs/ID/lock           held by the supervisor     runs/ID/cleanup.json    what a crash may leave
 //! runs/ID/changes.lock   held by whoever works on a run that is over
 //! runs/ID/layer/{upper,work}   the workspace's changes
+//! runs/ID/brought        copies of the user's instructions for the agent, while it lives
+//! runs/ID/login.json     which kept login the run was given, while it lives
 //! runs/ID/home           the private home of an unnamed sandbox
 //! runs/ID/tmp            what TMPDIR names in tier landlock
 //! runs/ID/caches/N/{upper,work}
@@ -24,7 +26,7 @@ use ringfence_model::id::{RunId, SandboxName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::paths::Paths;
+use crate::paths::{Paths, open_lock};
 
 /// What is known of a run from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,13 +172,7 @@ impl RunDir {
     #[must_use]
     pub fn turn(&self) -> Option<OwnedFd> {
         let state = self.path.parent()?.parent()?;
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(state.join("shared.lock"))
-            .ok()?;
+        let file = open_lock(&state.join("shared.lock")).ok()?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).ok()?;
         Some(file.into())
     }
@@ -270,14 +266,7 @@ impl RunDir {
 
     fn lock_file(&self, name: &str) -> Result<OwnedFd, RunDirError> {
         let path = self.file(name);
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(at(&path))?;
-        Ok(file.into())
+        Ok(open_lock(&path).map_err(at(&path))?.into())
     }
 
     /// Whether a supervisor holds the run: nobody else ever takes this lock for itself alone.

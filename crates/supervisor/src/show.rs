@@ -58,7 +58,8 @@ pub fn policy_table(policy: &Compiled) -> Vec<Row> {
         for range in &rule.addresses {
             value.push_str(&format!(" at {range}"));
         }
-        rows.push(row(what, value + &ends(rule.ends), &rule.source));
+        let value = value + &ends(rule.ends);
+        rows.push(Row { what: what.to_owned(), value, source: rule.origin() });
     }
     for rule in &policy.publish {
         let value = format!("{} on the host's port {}", rule.ports.inside, rule.ports.host);

@@ -15,6 +15,29 @@ use crate::paths::{Paths, PathsError, make_private};
 pub struct Trusted {
     /// Canonical path of a definition, and the SHA-256 of the bytes that were accepted, hex.
     definitions: BTreeMap<PathBuf, String>,
+    /// Answers about hooks and servers of agents, by the digest of the entry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    entries: BTreeMap<String, Answered>,
+}
+
+/// What was said about one entry of an agent's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answered {
+    what: String,
+    answer: Answer,
+}
+
+/// An answer about an entry of an agent's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// The agent may have it.
+    Accepted,
+    /// It may not.
+    Refused,
+    /// Nobody was there to be asked; a note said so.
+    Told,
 }
 
 /// Why the record cannot be used.
@@ -76,6 +99,32 @@ impl Trusted {
         digest: &str,
     ) -> Result<(), TrustError> {
         self.definitions.insert(definition.to_owned(), digest.to_owned());
+        self.save(paths)
+    }
+
+    /// What was answered about the entry with this digest.
+    #[must_use]
+    pub fn answer(&self, digest: &str) -> Option<Answer> {
+        self.entries.get(digest).map(|answered| answered.answer)
+    }
+
+    /// Remembers an answer and writes the record.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub fn remember(
+        &mut self,
+        paths: &Paths,
+        digest: &str,
+        what: &str,
+        answer: Answer,
+    ) -> Result<(), TrustError> {
+        let answered = Answered { what: what.to_owned(), answer };
+        self.entries.insert(digest.to_owned(), answered);
+        self.save(paths)
+    }
+
+    fn save(&self, paths: &Paths) -> Result<(), TrustError> {
         make_private(&paths.config)?;
         let path = paths.trusted();
         let fresh = path.with_extension("json.new");

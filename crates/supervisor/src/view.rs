@@ -14,9 +14,10 @@ use ringfence_model::request::{Action, Context, Endpoint, Request, Resource};
 use ringfence_policy::{Compiled, Explanation};
 use serde::Serialize;
 
+use crate::bundles::Hints;
 use crate::clock;
 use crate::heal;
-use crate::host;
+use crate::host::{self, RealHost};
 use crate::paths::{Paths, PathsError};
 use crate::rundir::{self, FindError, RunDir, RunDirError, RunInfo};
 
@@ -307,8 +308,22 @@ pub fn why(run: &RunDir, what: Option<&str>) -> Result<Why, ViewError> {
         }
         (None, Some(what)) => hypothetical(run, &compiled, what)?,
     };
-    why.words = Some(ringfence_policy::explain(&compiled, &why.request, &why.decision));
+    why.words = Some(explained(&compiled, &why.request, &why.decision, &Hints::default()));
     Ok(why)
+}
+
+/// A decision in words, with the bundle that would have permitted it.
+pub(crate) fn explained(
+    policy: &Compiled,
+    request: &Request,
+    decision: &Decision,
+    hints: &Hints,
+) -> Explanation {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let host = RealHost { home: &home, workspace: &policy.workspace.root };
+    ringfence_policy::explain_knowing(policy, request, decision, &|name, port| {
+        host.bundle_of(hints, name, port)
+    })
 }
 
 fn recorded(record: Record, what: Option<&str>) -> Option<Why> {

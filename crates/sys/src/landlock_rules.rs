@@ -120,6 +120,8 @@ pub struct Rights {
     pub read: bool,
     /// Change, make, remove and rename.
     pub write: bool,
+    /// Move and link from one directory to another.
+    pub moves: bool,
     /// Start programs.
     pub execute: bool,
     /// Send commands to devices.
@@ -130,11 +132,13 @@ impl Rights {
     fn bits(self, level: ABI) -> BitFlags<AccessFs> {
         let looks = AccessFs::ReadFile | AccessFs::ReadDir;
         let nodes = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
-        let changes = AccessFs::from_all(level) & !(looks | nodes | AccessFs::Execute);
+        let other = nodes | AccessFs::Execute | AccessFs::Refer;
+        let changes = AccessFs::from_all(level) & !(looks | other);
         let mut bits = BitFlags::empty();
         for (given, these) in [
             (self.read, looks),
             (self.write, changes),
+            (self.moves, AccessFs::Refer.into()),
             (self.execute, AccessFs::Execute.into()),
             (self.devices, AccessFs::IoctlDev.into()),
         ] {

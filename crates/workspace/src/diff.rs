@@ -3,10 +3,11 @@
 //! Names and contents are the agent's. Unless the raw form is asked for, every odd character in
 //! them is escaped, so that nothing in a diff can move the cursor or hide a line.
 
-use ringfence_model::text::{visible, visible_bytes};
+use ringfence_model::text::{visible, visible_but, visible_bytes};
 use similar::TextDiff;
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::beneath::{open_dir, open_file, split};
@@ -29,12 +30,38 @@ const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const BOLD: &str = "1";
 
+/// Where the two sides of a change are.
+pub trait Sides {
+    /// The file that was there; `None` if none was, or it is not known.
+    fn before(&self, change: &Change) -> Option<io::Result<File>>;
+    /// The file that is there; `None` if none is.
+    fn after(&self, change: &Change) -> Option<io::Result<File>>;
+}
+
+impl Sides for Layer {
+    fn before(&self, change: &Change) -> Option<io::Result<File>> {
+        let file = change.seen.is_some_and(|seen| seen.node == Node::File);
+        file.then(|| open(self.lower.as_fd(), &change.path))
+    }
+
+    fn after(&self, change: &Change) -> Option<io::Result<File>> {
+        let file = change.node == Node::File && change.kind != Kind::Deleted;
+        file.then(|| open(self.upper.as_fd(), &change.path))
+    }
+}
+
+/// A regular file beneath a tree, for reading.
+pub(crate) fn open(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
+    let (above, name) = split(path);
+    open_file(open_dir(root, above)?.as_fd(), name)
+}
+
 /// Writes all changes as a unified diff.
 ///
 /// # Errors
 /// When the output cannot be written. What cannot be read is said in its place.
 pub fn render(
-    layer: &Layer,
+    layer: &dyn Sides,
     changes: &[Change],
     style: Style,
     out: &mut dyn Write,
@@ -103,7 +130,7 @@ fn paint(style: Style, colour: &str, text: &str) -> String {
     if style.colour { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-fn one(layer: &Layer, change: &Change, style: Style, out: &mut dyn Write) -> io::Result<()> {
+fn one(layer: &dyn Sides, change: &Change, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let what = match change.kind {
         Kind::Added => "added",
         Kind::Modified => "modified",
@@ -133,15 +160,13 @@ fn one(layer: &Layer, change: &Change, style: Style, out: &mut dyn Write) -> io:
     if let Some(target) = &change.target {
         writeln!(out, "→ {}", visible_bytes(target))?;
     }
-    let file_before = change.seen.is_some_and(|seen| seen.node == Node::File);
-    let file_after = change.node == Node::File && change.kind != Kind::Deleted;
-    let refused = matches!(change.class, Class::Refused(_));
-    if change.kind == Kind::ModeChanged || refused || !(file_before || file_after) {
+    if change.kind == Kind::ModeChanged || matches!(change.class, Class::Refused(_)) {
         return Ok(());
     }
-    let old = if file_before { Some(read(layer.lower.as_fd(), &change.path)) } else { None };
-    let new = if file_after { Some(read(layer.upper.as_fd(), &change.path)) } else { None };
-    contents(change, old, new, style, out)
+    match (layer.before(change).map(read), layer.after(change).map(read)) {
+        (None, None) => Ok(()),
+        (old, new) => contents(change, old, new, style, out),
+    }
 }
 
 /// A side of a diff.
@@ -152,10 +177,8 @@ enum Side {
     Unreadable(String),
 }
 
-fn read(root: std::os::fd::BorrowedFd<'_>, path: &[u8]) -> Side {
-    let (above, name) = split(path);
-    let result = open_dir(root, above).and_then(|dir| {
-        let file = open_file(dir.as_fd(), name)?;
+fn read(file: io::Result<File>) -> Side {
+    let result = file.and_then(|file| {
         let mut bytes = Vec::new();
         let size = file.metadata()?.len();
         if size <= DIFF_FILE_BYTES {
@@ -224,7 +247,7 @@ fn lines(
             };
             let text = change.value();
             let text = text.strip_suffix('\n').unwrap_or(text);
-            let text = if style.raw { text.to_owned() } else { visible_line(text) };
+            let text = if style.raw { text.to_owned() } else { visible_but(text, &['\t', '\\']) };
             let line = format!("{sign}{text}");
             let line = if colour.is_empty() { line } else { paint(style, colour, &line) };
             writeln!(out, "{line}")?;
@@ -234,14 +257,4 @@ fn lines(
         }
     }
     Ok(())
-}
-
-/// A line of code made safe, with its tabs and backslashes as they are.
-fn visible_line(text: &str) -> String {
-    if text.chars().all(|c| ringfence_model::text::is_plain(c) || c == '\t') {
-        return text.to_owned();
-    }
-    let parts =
-        text.split('\t').map(|part| part.split('\\').map(visible).collect::<Vec<_>>().join("\\"));
-    parts.collect::<Vec<_>>().join("\t")
 }

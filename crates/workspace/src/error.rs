@@ -9,7 +9,7 @@ use crate::limits::{CHANGES, DEPTH};
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
     /// A directory of the workspace cannot be opened.
-    #[error("cannot open {}: {source}; `ringfence list` shows which runs have a workspace", path.display())]
+    #[error("cannot open {}: {source}; `ringfence ps --all` shows which runs have changes", path.display())]
     Open {
         /// The directory.
         path: PathBuf,

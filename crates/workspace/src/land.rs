@@ -233,7 +233,7 @@ fn mask(special: bool) -> u32 {
 }
 
 /// Finds a name that is free and makes something under it.
-fn temporary(mut make: impl FnMut(&str) -> io::Result<()>) -> io::Result<String> {
+pub(crate) fn temporary(mut make: impl FnMut(&str) -> io::Result<()>) -> io::Result<String> {
     let process = std::process::id();
     for number in 0..TEMPORARY_NAMES {
         let name = format!(".ringfence-apply-{process}-{number}.tmp");
@@ -271,7 +271,8 @@ fn copy(
     to.sync_all()
 }
 
-fn own(fd: BorrowedFd<'_>, owner: (u32, u32)) -> io::Result<()> {
+/// Gives an open file to an owner.
+pub(crate) fn own(fd: BorrowedFd<'_>, owner: (u32, u32)) -> io::Result<()> {
     let now = look_open(fd)?.owner;
     if now == owner {
         return Ok(());

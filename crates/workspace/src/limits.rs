@@ -20,10 +20,17 @@ pub const XATTR_BYTES: usize = 64 * 1024;
 pub const GIT_CONFIG_BYTES: u64 = 256 * 1024;
 /// Times that `openat2` is tried again when the tree changed under it (`EAGAIN`).
 pub const OPEN_TRIES: usize = 16;
+/// Largest file, in bytes, that a `pair` workspace copies before it is written, where the file system
+/// cannot share blocks.
+pub const KEPT_FILE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Temporary names tried in one directory before giving up.
 pub const TEMPORARY_NAMES: u32 = 100;
 /// Directories that a removal descends before it moves what is deeper to the top.
 pub const REMOVE_DEPTH: usize = 64;
+/// Directories that counting what a tree takes descends; one descriptor is held for each.
+pub const USAGE_DEPTH: usize = 256;
+/// Entries that counting what a tree takes looks at.
+pub const USAGE_ENTRIES: u64 = 5_000_000;
 /// Names that a removal reads at once.
 pub const REMOVE_BATCH: usize = 4096;
 /// Longest path given to one `openat2`, in bytes (PATH_MAX is 4096).

@@ -58,6 +58,41 @@ pub fn remove_tree(path: &Path) -> Result<(), WorkspaceError> {
     unlink(parent.as_fd(), name).map_err(failed)
 }
 
+/// Moves a tree to a path of the same file system that is free: at once and as a whole, so that
+/// whoever is interrupted afterwards leaves a tree that nobody uses any more. What is not there is no
+/// error; whether there was something.
+///
+/// # Errors
+/// When it cannot be moved; it is where it was then.
+pub fn move_tree(path: &Path, to: &Path) -> Result<bool, WorkspaceError> {
+    let failed = |source| WorkspaceError::Remove {
+        path: visible_bytes(path.as_os_str().as_bytes()),
+        source,
+    };
+    let missing = || failed(io::ErrorKind::InvalidInput.into());
+    let (above, name) = path.parent().zip(path.file_name()).ok_or_else(missing)?;
+    let (new_above, new_name) = to.parent().zip(to.file_name()).ok_or_else(missing)?;
+    let parent = match open_root(above) {
+        Ok(parent) => parent,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    let new_parent = open_root(new_above).map_err(failed)?;
+    let Some(meta) = look(parent.as_fd(), name.as_bytes()).map_err(failed)? else {
+        return Ok(false);
+    };
+    if meta.node == Node::Dir {
+        // A directory that its owner may not write cannot change its parent (rename(2), EACCES).
+        open_to_empty(parent.as_fd(), name.as_bytes()).map_err(failed)?;
+    }
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    match rustix::fs::renameat_with(&parent, name, &new_parent, new_name, flags) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
 /// Removes everything in a directory, but not the directory.
 pub(crate) fn empty_dir(top: BorrowedFd<'_>) -> io::Result<()> {
     let mut removal = Removal { top, moved: 0 };

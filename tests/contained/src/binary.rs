@@ -31,7 +31,7 @@ pub fn ringfence() -> PathBuf {
     let named = std::env::var_os(OVERRIDE).map(PathBuf::from);
     existing(
         named.unwrap_or_else(|| built().join("ringfence")),
-        "build it with `cargo build -p ringfence-cli`, or name it in RINGFENCE_BIN",
+        "build it with `cargo build -p ringfence`, or name it in RINGFENCE_BIN",
     )
 }
 

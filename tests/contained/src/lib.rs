@@ -27,6 +27,7 @@ mod fixture;
 mod job;
 mod ledger;
 pub mod limits;
+pub mod needs;
 pub mod operations;
 pub mod protected;
 
@@ -36,6 +37,7 @@ pub use census::{Census, descends_from_us, processes_of};
 pub use fixture::Fixture;
 pub use job::{Job, Live, Outcome};
 pub use ledger::{Ledger, of_type};
+pub use needs::{free_port, skip};
 
 /// Whether the suite runs as root.
 #[must_use]

@@ -139,6 +139,42 @@ fn p16_memory_is_counted_over_all_processes() {
     assert_named(&fixture, &outcome, "memory");
 }
 
+/// P16: where a control group limits processor time, four busy processes get no more than their share.
+#[test]
+fn p16_processor_time_meets_its_limit() {
+    /// How long they are busy, in seconds.
+    const BUSY: u64 = 3;
+    let fixture = Fixture::new();
+    let script = format!(
+        "for i in 1 2 3 4; do timeout {BUSY} sh -c 'while :; do :; done' & done; wait; times"
+    );
+    let busy = |job: Job<'_>| children_ms(&job.sh(&script).stdout);
+    let limited = busy(limited(&fixture, "cpu=0.05"));
+    let released = fixture.ledger().the("released")["controls"].clone();
+    let control = released.as_array().unwrap().iter().find(|c| c["name"] == "limit.cpu").unwrap();
+    // Without the limit they get more than it permits, or the test shows nothing.
+    let free = busy(fixture.job());
+    let share = BUSY * 1000 / 20;
+    assert!(free > 4 * share, "nothing was busy: {free} ms");
+    // Starting the processes takes some of it, too, and longer on a slow host.
+    if control["strength"] == "enforced" {
+        assert!(limited * 3 < free, "{limited} ms of {share} ms, {free} ms without a limit");
+    } else {
+        assert_eq!(control["strength"], "missing", "{control}");
+    }
+}
+
+/// User and system time of ended children: the last line of the shell's `times`, such as
+/// `0m1.500000s 0m0.250000s`, in milliseconds.
+fn children_ms(text: &str) -> u64 {
+    let line = text.lines().last().unwrap();
+    let one = |word: &str| {
+        let (minutes, seconds) = word.trim_end_matches('s').split_once('m').unwrap();
+        minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
+    };
+    (line.split_whitespace().map(one).sum::<f64>() * 1000.0) as u64
+}
+
 /// P16: memory file systems have a size.
 #[test]
 fn p16_memory_file_systems_have_a_size() {
@@ -246,13 +282,23 @@ fn p16_time_limits_end_the_run() {
 }
 
 /// FH4: what was requested, supported and enforced is in the ledger before the agent starts.
+///
+/// Where the environment names the version of control groups that this host delegates, nothing less
+/// than the kernel's own limit by it will do.
 #[test]
 fn fh4_how_far_each_limit_holds_is_recorded() {
     let fixture = Fixture::new();
     let job = fixture.job().flags(["--limit", "memory=512M", "--limit", "processes=100"]);
-    assert_eq!(job.sh("exit 0").code, 0);
+    assert_eq!(job.flags(["--limit", "cpu=1.5"]).sh("exit 0").code, 0);
     let ledger = fixture.ledger();
     let controls = ledger.the("released")["controls"].as_array().unwrap().clone();
+    if let Ok(version) = std::env::var("RINGFENCE_EXPECT_GROUP") {
+        for name in ["limit.memory", "limit.processes", "limit.cpu"] {
+            let control = controls.iter().find(|c| c["name"] == name).unwrap();
+            assert_eq!(control["strength"], "enforced", "{control}");
+            assert_eq!(control["enforced"], format!("control group version {version}"));
+        }
+    }
     for name in ["memory", "processes"] {
         let control = controls.iter().find(|c| c["name"].as_str().unwrap().contains(name));
         let control = control.unwrap_or_else(|| panic!("no control for {name}: {controls:#?}"));

@@ -15,7 +15,7 @@ use ringfence_contained_tests::Fixture;
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 
 /// How long a command on a terminal may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a terminal showed, and how the command on it ended.
 struct Shown {
@@ -85,7 +85,10 @@ fn p14_nothing_is_typed_for_the_person() {
     let job = fixture.job();
     let outside = on_terminal(&fixture, job.attack_argv(&["terminal"]));
     assert_eq!(answer(&outside, "open-tty"), "DONE", "control group");
-    assert_ne!(answer(&outside, "TIOCSETD"), "EPERM", "control group: {:?}", outside.text);
+    // A kernel may have one of them switched off (dev.tty.legacy_tiocsti, dev.tty.ldisc_autoload). What
+    // TIOCSTI typed is echoed before its answer.
+    let typed = outside.text.contains("#TIOCSTI\tDONE");
+    assert!(typed || answer(&outside, "TIOCSETD") != "EPERM", "control: {:?}", outside.text);
     let inside = on_terminal(&fixture, job.words(job.attack_argv(&["terminal"])));
     assert_eq!(answer(&inside, "open-tty"), "DONE", "{:?}", inside.text);
     for command in ["TIOCSTI", "TIOCLINUX", "TIOCSETD", "TIOCCONS"] {

@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use ringfence_contained_tests::{Fixture, Live, Outcome};
+use ringfence_contained_tests::{Fixture, Live, Outcome, needs};
 
 const HIDE: &str = include_str!("fixtures/hide.py");
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -72,6 +72,7 @@ fn s01_the_demo_prints_a_plain_table() {
 /// S36: where a run is refused, the demo claims nothing and says why.
 #[test]
 fn s36_the_demo_does_not_pass_where_nothing_can_be_contained() {
+    needs!("python3");
     let fixture = Fixture::new();
     let mut command = Command::new("python3");
     command.args(["-c", HIDE, NO_LANDLOCK, "--"]).arg(fixture.binary()).arg("demo");

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use ringfence_contained_tests::{Fixture, Live, Outcome};
+use ringfence_contained_tests::{Fixture, Live, Outcome, needs};
 use serde_json::Value;
 
 const HIDE: &str = include_str!("fixtures/hide.py");
@@ -33,6 +33,7 @@ fn missing(report: &Value) -> Vec<&str> {
 /// A host on which the whole suite runs has everything; every row says what it looked for.
 #[test]
 fn s36_doctor_finds_everything_where_runs_start() {
+    needs!("python3");
     let fixture = Fixture::new();
     let outcome = without(&fixture, &[], &["doctor", "--json"]);
     assert_eq!(outcome.code, 0, "{outcome:?}");
@@ -51,6 +52,7 @@ fn s36_doctor_finds_everything_where_runs_start() {
 /// One layer at a time is taken away: doctor names it, exits with 1, and a run is refused.
 #[test]
 fn s36_doctor_names_the_layer_that_is_missing() {
+    needs!("python3");
     let (seccomp, clone) = if cfg!(target_arch = "x86_64") {
         ("317=38", "56/0x10000000=1")
     } else {
@@ -85,6 +87,7 @@ fn s36_doctor_names_the_layer_that_is_missing() {
 /// Filters of engines that know only the old call hide `clone3`: by itself that costs nothing.
 #[test]
 fn s36_a_hidden_clone3_alone_is_no_lack() {
+    needs!("python3");
     let fixture = Fixture::new();
     let run = without(&fixture, &["435=38"], &["run", "--", "echo", "STARTED"]);
     assert_eq!((run.code, run.stdout.as_str()), (0, "STARTED\n"), "{run:?}");
@@ -93,6 +96,7 @@ fn s36_a_hidden_clone3_alone_is_no_lack() {
 /// A policy that does not compile is named with its file, and a run is refused for it.
 #[test]
 fn s36_doctor_reads_the_policy() {
+    needs!("python3");
     let fixture = Fixture::new();
     let place = fixture.config().join("ringfence");
     fs::create_dir_all(&place).unwrap();
@@ -108,6 +112,7 @@ fn s36_doctor_reads_the_policy() {
 /// What others can read is reported, with the command that mends it; it refuses no run.
 #[test]
 fn s36_doctor_looks_at_the_state_directory() {
+    needs!("python3");
     use std::os::unix::fs::PermissionsExt;
     let fixture = Fixture::new();
     let state = fixture.state().join("ringfence");

@@ -5,10 +5,11 @@
 
 mod support;
 
+use ringfence_contained_tests::{needs, skip};
 use support::http::Http;
 use support::tcp::{LEAK, Sink, greeter};
 use support::world::{
-    World, get, hex, loopback, machine_address, machine_address6, plain, probing, skip,
+    World, get, hex, loopback, machine_address, machine_address6, plain, probing,
 };
 
 const GREETING: &str = "SSH-2.0-ringfence-test\r\n";
@@ -16,6 +17,7 @@ const GREETING: &str = "SSH-2.0-ringfence-test\r\n";
 /// N01, N02, PB1: without a rule nothing is reached, by name or by any form of address.
 #[test]
 fn n01_nothing_is_reached_without_a_rule() {
+    needs!("python3");
     let world = World::new(&[("sink.test", &["127.0.0.7"])]);
     let sink = Sink::start("0.0.0.0:0");
     let port = sink.server.port();
@@ -82,6 +84,7 @@ fn n01_nothing_is_reached_without_a_rule() {
 /// N01: datagrams and other protocols have no way out, and QUIC is refused at once.
 #[test]
 fn n01_datagrams_do_not_leave() {
+    needs!("python3");
     let world = World::new(&[("sink.test", &["127.0.0.7"])]);
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -112,6 +115,7 @@ fn n01_datagrams_do_not_leave() {
 /// N02, S33: the same for programs that ignore proxy variables, since none is needed.
 #[test]
 fn n02_no_proxy_variable_is_set_and_none_is_needed() {
+    needs!("curl");
     let world = World::new(&[("allowed.test", &["127.0.0.5"])]);
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();
@@ -130,6 +134,7 @@ fn n02_no_proxy_variable_is_set_and_none_is_needed() {
 /// Plain TCP of any protocol: the server may speak first, and every byte arrives unchanged.
 #[test]
 fn capture_passes_a_server_first_protocol_through() {
+    needs!("python3");
     let world = World::new(&[("shell.test", &["127.0.0.8"])]);
     let server = greeter("127.0.0.8:0", GREETING);
     let port = server.port();
@@ -150,6 +155,7 @@ fn capture_passes_a_server_first_protocol_through() {
 /// A rule by address reaches that address and port alone, in both families.
 #[test]
 fn capture_rules_by_address_and_range() {
+    needs!("python3");
     let Some(own) = machine_address() else {
         return skip("rules by address", "this machine has no address beside the loopback");
     };
@@ -186,6 +192,7 @@ fn capture_rules_by_address_and_range() {
 /// The same over IPv6.
 #[test]
 fn capture_rules_by_ipv6_address() {
+    needs!("python3");
     let Some(own) = machine_address6() else {
         return skip(
             "rules by IPv6 address",
@@ -207,6 +214,7 @@ fn capture_rules_by_ipv6_address() {
 /// The capture listeners themselves are no way out and no service to the agent.
 #[test]
 fn capture_port_itself_is_refused() {
+    needs!("python3");
     let world = World::new(&[("allowed.test", &["127.0.0.5"])]);
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     world.policy(&[loopback(&format!("allowed.test:{}", server.port()))], &[]);
@@ -242,6 +250,7 @@ fn capture_port_itself_is_refused() {
 /// Wildcards cover names below theirs, port ranges their ports, and a deny wins over both.
 #[test]
 fn capture_wildcards_ranges_and_denies() {
+    needs!("python3");
     let world = World::new(&[]);
     for name in ["a.wild.test", "b.a.wild.test", "secret.wild.test", "wild.test"] {
         world.dns.set(name, &[&["127.0.0.5"]]);
@@ -273,6 +282,7 @@ fn capture_wildcards_ranges_and_denies() {
 /// N04, PB2: an empty allow-list denies everything, also what other layers allow.
 #[test]
 fn n04_an_empty_list_denies_everything() {
+    needs!("python3");
     let world = World::new(&[("allowed.test", &["127.0.0.5"])]);
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();

@@ -10,18 +10,18 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use ringfence_contained_tests::{Live, Outcome, is_root};
+use ringfence_contained_tests::{Live, Outcome, free_port, is_root, needs, skip};
 use support::http::Http;
 use support::proxy::{BASIC, LOGIN, Proxy};
 use support::tcp::{LEAK, Sink, greeter};
-use support::tls::free_port;
 use support::world::{
-    World, addressed, eventually, get, loopback, machine_address, plain, probing, skip,
+    World, addressed, eventually, get, loopback, machine_address, plain, probing,
 };
 
 /// N10, N09, PB4: a permitted name that leads to a place that no rule names is not dialled.
 #[test]
 fn n10_names_that_lead_to_unnamed_places_are_not_dialled() {
+    needs!("python3");
     let world = World::new(&[]);
     let sink = Sink::start("0.0.0.0:0");
     let port = sink.server.port();
@@ -75,6 +75,7 @@ fn n10_names_that_lead_to_unnamed_places_are_not_dialled() {
 /// N10: what was judged is what is dialled, when the answers change and when they are mixed.
 #[test]
 fn n10_rebinding_changes_nothing() {
+    needs!("python3");
     let world = World::new(&[]);
     let good = Http::start("127.0.0.5:0", "hello from allowed");
     let port = good.port();
@@ -105,6 +106,7 @@ fn n10_rebinding_changes_nothing() {
 /// N01, N24: the host's loopback is reached as `host.ringfence`, on the ports that are named.
 #[test]
 fn host_ringfence_reaches_named_ports_only() {
+    needs!("python3");
     let world = World::new(&[("other.test", &["127.0.0.1"])]);
     let named = Http::start("127.0.0.1:0", "hello from the host");
     let unnamed = Sink::start("127.0.0.1:0");
@@ -141,6 +143,7 @@ fn host_ringfence_reaches_named_ports_only() {
 /// N24: what listens inside is reached from the host only where a port is published.
 #[test]
 fn n24_only_published_ports_are_reached_from_the_host() {
+    needs!("python3");
     let world = World::new(&[]);
     let (published, hidden) = (free_port(), free_port());
     let job = world.job().flags(["--publish", &format!("{published}:18081")]);
@@ -178,6 +181,7 @@ fn n24_only_published_ports_are_reached_from_the_host() {
 /// N02: behind an office's proxy the gateway logs in to it, and the agent never sees the login.
 #[test]
 fn upstream_proxy_is_used_by_the_gateway_alone() {
+    needs!("python3");
     let world = World::new(&[]);
     let backend = greeter("127.0.0.1:0", "HELLO-BEHIND-PROXY\n");
     let proxy = Proxy::start(backend.address());
@@ -214,6 +218,7 @@ fn upstream_proxy_is_used_by_the_gateway_alone() {
 /// N10: a proxy that is configured but not there is no reason to dial past it.
 #[test]
 fn a_dead_upstream_proxy_opens_nothing() {
+    needs!("python3");
     let world = World::new(&[("far.test", &["127.0.0.5"])]);
     let backend = Http::start("127.0.0.5:0", "hello directly");
     let port = backend.port();
@@ -252,6 +257,7 @@ fn an_upstream_proxy_that_cannot_be_used_is_named() {
 /// C08: a permit with an end cuts the open connection and refuses new ones, each recorded once.
 #[test]
 fn c08_a_permit_that_ends_cuts_open_connections() {
+    needs!("python3");
     let world = World::new(&[]);
     let server = greeter("127.0.0.1:0", "hello\n");
     let port = server.port();
@@ -286,6 +292,7 @@ fn c08_a_permit_that_ends_cuts_open_connections() {
 /// namespace of the test's own, so that the machine's file is neither read nor changed.
 #[test]
 fn organisation_policy_reaches_a_running_sandbox() {
+    needs!("python3");
     if !is_root() {
         return skip("an organisation's policy", "only an administrator can write one");
     }

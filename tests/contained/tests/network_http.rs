@@ -5,10 +5,11 @@
 
 mod support;
 
+use ringfence_contained_tests::{needs, skip};
 use support::http::{self, Http};
 use support::tcp::{LEAK, Received, Server, Sink};
 use support::tls::{Hellos, OpenSsl, client_hello, client_hello_in_records, client_hello_with};
-use support::world::{World, get, hex, loopback, skip};
+use support::world::{World, get, hex, loopback};
 
 fn world() -> World {
     World::new(&[
@@ -21,6 +22,7 @@ fn world() -> World {
 /// N11: a Host that is not the dialled name is refused before it reaches the server.
 #[test]
 fn n11_host_must_be_the_dialled_name() {
+    needs!("python3");
     let world = world();
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();
@@ -77,6 +79,7 @@ fn n11_host_must_be_the_dialled_name() {
 /// S11, N11: the second request of a kept connection is judged as the first one was.
 #[test]
 fn s11_every_request_of_a_connection_is_judged() {
+    needs!("python3");
     let world = world();
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();
@@ -114,6 +117,7 @@ fn s11_every_request_of_a_connection_is_judged() {
 /// S11: a relay inside the sandbox makes no difference: the dial is judged, not its author.
 #[test]
 fn s11_a_helper_inside_that_relays_is_judged_the_same() {
+    needs!("python3", "curl");
     let world = world();
     let sink = Sink::start("127.0.0.7:0");
     let port = sink.server.port();
@@ -158,6 +162,7 @@ fn s11_a_helper_inside_that_relays_is_judged_the_same() {
 /// N11, S10: the server name of a ClientHello must be the dialled name, and must be there.
 #[test]
 fn n11_sni_must_be_the_dialled_name() {
+    needs!("python3");
     let world = world();
     let server = Hellos::start("127.0.0.5:0");
     let port = server.server.port();
@@ -256,6 +261,7 @@ fn n11_disguised_heads_do_not_pass_as_something_else() {
 /// TLS by name passes through end to end: the certificate seen inside is the server's own.
 #[test]
 fn tls_passes_through_by_name() {
+    needs!("curl");
     let world = world();
     let keys = tempfile::tempdir().unwrap();
     let server = match OpenSsl::start(keys.path()) {
@@ -278,6 +284,7 @@ fn tls_passes_through_by_name() {
 /// N16: port 443 is for TLS and port 80 for HTTP; opaque bytes are refused before any dial.
 #[test]
 fn n16_opaque_bytes_on_well_known_ports_are_refused() {
+    needs!("python3");
     let world = world();
     world.policy(&[loopback("allowed.test:443"), loopback("allowed.test:80")], &[]);
     let web = Http::try_start("127.0.0.5:80", "hello from port 80");
@@ -332,6 +339,7 @@ fn n16_opaque_bytes_on_well_known_ports_are_refused() {
 /// N15: a redirect is a new dial and is judged as one.
 #[test]
 fn n15_a_redirect_to_a_denied_host_is_judged() {
+    needs!("curl");
     let world = world();
     let sink = Sink::start("127.0.0.7:0");
     let target = sink.server.port();
@@ -357,6 +365,7 @@ fn n15_a_redirect_to_a_denied_host_is_judged() {
 /// A denied web client is told in words that a program can read.
 #[test]
 fn denied_clients_are_told_why() {
+    needs!("curl");
     let world = world();
     let outcome =
         world.job().sh("curl -sS -m 10 -w '\\ncode %{http_code}\\n' http://denied.test/ 2>&1\n\
@@ -375,6 +384,7 @@ fn denied_clients_are_told_why() {
 /// NUL in a host name has no parser to deceive.
 #[test]
 fn n07_socks_and_connect_bytes_dial_nothing() {
+    needs!("python3");
     let world = world();
     let sink = Sink::start("127.0.0.7:0");
     let port = sink.server.port();

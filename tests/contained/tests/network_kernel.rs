@@ -8,6 +8,7 @@ mod support;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
+use ringfence_contained_tests::needs;
 use support::tcp::{LEAK, Sink};
 use support::world::{World, probing};
 
@@ -56,6 +57,7 @@ fn borrowed(probes: &[(String, String)]) -> Vec<(&str, String)> {
 /// N21: the sockets of the user's session and of engines are not there, nor are their variables.
 #[test]
 fn n21_sockets_of_the_host_are_not_there() {
+    needs!("python3");
     let world = World::new(&[]);
     let paths = decoys(&world);
     let listeners: Vec<_> = paths.iter().map(|path| UnixListener::bind(path).unwrap()).collect();
@@ -94,6 +96,7 @@ fn n21_sockets_of_the_host_are_not_there() {
 /// N22: datagrams to such sockets, by `sendto` and `sendmsg`, get the same answer.
 #[test]
 fn n22_datagrams_to_sockets_of_the_host_are_not_there() {
+    needs!("python3");
     let world = World::new(&[]);
     let paths = decoys(&world);
     let sockets: Vec<_> = paths.iter().map(|path| UnixDatagram::bind(path).unwrap()).collect();
@@ -120,6 +123,7 @@ fn n22_datagrams_to_sockets_of_the_host_are_not_there() {
 /// N21: a socket that a program of the host has in the project itself is not reached either.
 #[test]
 fn n21_a_socket_in_the_project_is_not_reached() {
+    needs!("python3");
     for mode in ["review", "read-only", "direct"] {
         let world = World::new(&[]);
         let path = world.fixture.project().join("server.sock");
@@ -147,6 +151,7 @@ fn n21_a_socket_in_the_project_is_not_reached() {
 /// P21, N21: abstract sockets of the host do not exist inside.
 #[test]
 fn n21_abstract_sockets_of_the_host_are_not_there() {
+    needs!("python3");
     use std::os::linux::net::SocketAddrExt;
     let world = World::new(&[]);
     let name = format!("ringfence-decoy-{}", std::process::id());
@@ -163,6 +168,7 @@ fn n21_abstract_sockets_of_the_host_are_not_there() {
 /// N23: no socket family, type or protocol but those of ordinary TCP, UDP and local sockets.
 #[test]
 fn n23_other_socket_families_are_refused() {
+    needs!("python3");
     let world = World::new(&[]);
     let refused = [
         ("icmp raw", 2, 3, 1),
@@ -226,6 +232,7 @@ fn n23_other_socket_families_are_refused() {
 /// N23: data sent with the first packet, without any `connect` call, is captured as well.
 #[test]
 fn n23_fast_open_is_captured() {
+    needs!("python3");
     let world = World::new(&[("sink.test", &["127.0.0.7"])]);
     let sink = Sink::start("127.0.0.7:0");
     let port = sink.server.port();

@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use ringfence_contained_tests::descends_from_us;
+use ringfence_contained_tests::{descends_from_us, needs};
 use support::http::Http;
 use support::world::{Gate, World, eventually, get, loopback, probing};
 
@@ -34,6 +34,7 @@ fn peaks(ancestor: u32) -> Vec<(i32, u64)> {
 /// N25: slow clients, header bombs and floods hold neither memory nor other connections.
 #[test]
 fn n25_slow_and_huge_clients_are_bounded() {
+    needs!("python3");
     let world = World::new(&[("allowed.test", &["127.0.0.5"])]);
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();
@@ -77,6 +78,7 @@ fn n25_slow_and_huge_clients_are_bounded() {
 /// N25, C07: a flood of denied connections is counted to the last one, in few records.
 #[test]
 fn n25_every_denial_of_a_flood_is_counted() {
+    needs!("python3");
     const FLOOD: u64 = 2000;
     let world = World::new(&[]);
     let script = format!(
@@ -102,6 +104,7 @@ fn n25_every_denial_of_a_flood_is_counted() {
 /// N25: an upload of many megabytes passes without being held in memory.
 #[test]
 fn n25_a_large_body_is_streamed() {
+    needs!("python3");
     let world = World::new(&[("allowed.test", &["127.0.0.5"])]);
     let server = support::tcp::greeter("127.0.0.5:0", "");
     let port = server.port();
@@ -139,6 +142,7 @@ fn n25_a_large_body_is_streamed() {
 /// N25, N05: a flood of look-ups is bounded in the ledger, and yet accounted for to the last one.
 #[test]
 fn n25_every_look_up_of_a_flood_is_accounted_for() {
+    needs!("python3");
     const FLOOD: u64 = 3000;
     let world = World::new(&[]);
     let script = format!(

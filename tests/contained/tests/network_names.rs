@@ -6,6 +6,7 @@
 
 mod support;
 
+use ringfence_contained_tests::needs;
 use support::http::Http;
 use support::tcp::Sink;
 use support::world::{Answers, World, get, hex, loopback, probing};
@@ -24,6 +25,7 @@ fn world() -> World {
 /// N05, S18: allowed or not, a name gets a synthetic address at once, and nobody is asked.
 #[test]
 fn n05_every_name_is_answered_inside_and_no_question_leaves() {
+    needs!("python3");
     let world = world();
     world.policy(&[loopback("allowed.test:8080"), loopback("*.wild.test:8080")], &[]);
     let kinds =
@@ -66,6 +68,7 @@ fn n05_every_name_is_answered_inside_and_no_question_leaves() {
 /// N05: the tunnel works where nothing contains it: each label arrives at the name server.
 #[test]
 fn n05_control_the_tunnel_carries_data_without_a_boundary() {
+    needs!("python3");
     let world = world();
     let script = format!(
         "python3 - <<'END'\nimport socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
@@ -82,6 +85,7 @@ fn n05_control_the_tunnel_carries_data_without_a_boundary() {
 /// N02, N06, S18: a resolver of the agent's own choice is the gateway all the same.
 #[test]
 fn n02_another_resolver_is_answered_by_the_gateway() {
+    needs!("python3");
     let world = world();
     let answers = world.probe(&[
         ("udp", "dns 8.8.8.8 denied.test 1".to_owned()),
@@ -106,6 +110,7 @@ fn n02_another_resolver_is_answered_by_the_gateway() {
 /// N05: names are looked up outside when a permitted dial needs them, and only those.
 #[test]
 fn n05_only_permitted_dials_are_looked_up() {
+    needs!("python3");
     let world = world();
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();
@@ -128,6 +133,7 @@ fn n05_only_permitted_dials_are_looked_up() {
 /// N05: broken questions neither leave nor stop the name server inside.
 #[test]
 fn n05_malformed_questions_do_no_harm() {
+    needs!("python3");
     let world = world();
     let head = "126701000001000000000000";
     let cases = [
@@ -161,6 +167,7 @@ fn n05_malformed_questions_do_no_harm() {
 /// N08, S10: only the name itself matches its rule, however it is dressed.
 #[test]
 fn n08_look_alike_names_do_not_match() {
+    needs!("python3");
     let world = world();
     let sink = Sink::start("127.0.0.7:0");
     let port = sink.server.port();
@@ -206,6 +213,7 @@ fn n08_look_alike_names_do_not_match() {
 /// N08: the same names reach the same sink where nothing contains them.
 #[test]
 fn n08_control_the_sink_answers_without_a_boundary() {
+    needs!("python3");
     let world = world();
     let sink = Sink::start("127.0.0.7:0");
     let words = format!("tcp 127.0.0.7 {} {}", sink.server.port(), get("evil-allowed.test", "/"));
@@ -216,6 +224,7 @@ fn n08_control_the_sink_answers_without_a_boundary() {
 /// S10, N08: forms of URLs that parsers read differently never dial what no rule names.
 #[test]
 fn s10_ambiguous_urls_never_reach_the_sink() {
+    needs!("curl");
     let world = world();
     let sink = Sink::start("127.0.0.7:0");
     let port = sink.server.port();
@@ -298,6 +307,7 @@ fn f06_a_rule_for_port_53_is_no_silent_failure() {
 /// that are too long for a datagram are fetched over TCP; what an alias leads to is judged too.
 #[test]
 fn n10_aliases_and_long_answers_are_followed_and_judged() {
+    needs!("python3");
     let world = world();
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();

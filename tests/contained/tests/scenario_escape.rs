@@ -6,7 +6,7 @@
 
 mod support;
 
-use ringfence_contained_tests::{Fixture, copy_program, expose, write_script};
+use ringfence_contained_tests::{Fixture, copy_program, expose, needs, write_script};
 use support::tcp::{LEAK, Sink};
 use support::world::World;
 
@@ -46,6 +46,7 @@ fn all_ways() -> String {
 /// S13, PB6: whatever way a program is started, its effects stay inside.
 #[test]
 fn s13_effects_are_confined_however_a_program_is_started() {
+    needs!("python3");
     let fixture = Fixture::new();
     let mark = fixture.root().join("mark");
     forbidden(&fixture, &mark.to_string_lossy());

@@ -8,7 +8,7 @@ mod support;
 
 use std::fs;
 
-use ringfence_contained_tests::Fixture;
+use ringfence_contained_tests::{Fixture, needs};
 use support::tcp::Sink;
 use support::tree::{assert_unchanged, snapshot};
 use support::world::{World, get};
@@ -155,6 +155,7 @@ fn s07_planted_configuration_is_denied_in_direct() {
 /// S08: a protected file that was missing at the start stays missing, whichever way it is made.
 #[test]
 fn s08_a_missing_protected_file_cannot_be_made() {
+    needs!("python3");
     for existing in [false, true] {
         let fixture = Fixture::new();
         let directory = fixture.project().join(".claude");

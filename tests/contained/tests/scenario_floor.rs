@@ -8,8 +8,8 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
-use ringfence_contained_tests::{Fixture, Live, Outcome};
-use support::world::{World, probing, skip};
+use ringfence_contained_tests::{Fixture, Live, Outcome, needs, skip};
+use support::world::{World, probing};
 
 const HIDE: &str = include_str!("fixtures/hide.py");
 const ENOSYS: i32 = 38;
@@ -58,6 +58,7 @@ fn assert_refused(outcome: &Outcome, layer: &[&str]) {
 /// The control group: the filter itself is no reason to refuse.
 #[test]
 fn s36_control_a_filter_that_hides_nothing_changes_nothing() {
+    needs!("python3");
     let fixture = Fixture::new();
     let outcome = run_without(&fixture, &[]);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "STARTED\n"), "{outcome:?}");
@@ -66,6 +67,7 @@ fn s36_control_a_filter_that_hides_nothing_changes_nothing() {
 /// S36, C19: without Landlock nothing is started.
 #[test]
 fn s36_without_landlock_nothing_is_started() {
+    needs!("python3");
     let fixture = Fixture::new();
     for errno in [ENOSYS, 95] {
         let outcome = run_without(&fixture, &[format!("{LANDLOCK_CREATE_RULESET}={errno}")]);
@@ -76,6 +78,7 @@ fn s36_without_landlock_nothing_is_started() {
 /// S36: without seccomp filters nothing is started.
 #[test]
 fn s36_without_seccomp_nothing_is_started() {
+    needs!("python3");
     let fixture = Fixture::new();
     let [seccomp, ..] = OLD;
     let outcome = run_without(&fixture, &[format!("{seccomp}={ENOSYS}")]);
@@ -85,6 +88,7 @@ fn s36_without_seccomp_nothing_is_started() {
 /// S36, P24: without user namespaces an ordinary user's run is refused, whichever call is missing.
 #[test]
 fn s36_without_namespaces_nothing_is_started() {
+    needs!("python3");
     let fixture = Fixture::new();
     let [_, clone, unshare, ..] = OLD;
     let rules = [
@@ -125,6 +129,7 @@ fn s36_with_namespaces_switched_off_nothing_is_started() {
 /// boundary (the call was not needed here) or not at all.
 #[test]
 fn s36_a_failing_call_never_weakens_the_boundary() {
+    needs!("python3");
     let fixture = Fixture::new();
     let [seccomp, _, unshare, mount, pivot_root, prctl, socket] = OLD;
     let set_no_new_privs = format!("{prctl}/0:38");
@@ -157,6 +162,7 @@ fn s36_a_failing_call_never_weakens_the_boundary() {
 /// S36: without routes of its own the sandbox has no network to capture: nothing is started.
 #[test]
 fn s36_without_routes_nothing_is_started() {
+    needs!("python3");
     let fixture = Fixture::new();
     let [.., socket] = OLD;
     let outcome = run_without(&fixture, &[format!("{socket}/0:16={EPROTONOSUPPORT}")]);
@@ -167,6 +173,7 @@ fn s36_without_routes_nothing_is_started() {
 /// and the ledger says so.
 #[test]
 fn s36_without_redirection_the_network_is_as_closed() {
+    needs!("python3");
     let world = World::new(&[("sink.test", &["127.0.0.7"])]);
     let server = support::http::Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();

@@ -9,13 +9,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-use ringfence_contained_tests::Fixture;
+use ringfence_contained_tests::{Fixture, needs, skip};
 use support::tcp::Sink;
-use support::world::{World, get, machine_address, probing, skip};
+use support::world::{World, get, machine_address, probing};
 
 /// S25, PB1, FS1: what exists inside is what the manifest in the ledger lists, and no more.
 #[test]
 fn s25_what_exists_inside_is_what_the_manifest_lists() {
+    needs!("python3", "curl");
     let fixture = Fixture::new();
     let outcome = fixture.contained(
         "printf 'interfaces\\t'; ls /sys/class/net 2>/dev/null | tr '\\n' ' '; \
@@ -97,6 +98,7 @@ fn check_mounts(fixture: &Fixture, text: &str) {
 /// programs need is open.
 #[test]
 fn s30_the_doors_of_the_kernel_are_closed() {
+    needs!("python3");
     let fixture = Fixture::new();
     let outcome = fixture.contained("\"$TOOLS/ringfence-attack\" doors");
     let answers = outcome.answers();
@@ -168,6 +170,7 @@ fn s31_grants_that_hand_out_the_host_are_refused() {
 /// S31: the handles by which containers were left are not there, or not writable.
 #[test]
 fn s31_container_handles_are_not_there() {
+    needs!("python3");
     let fixture = Fixture::new();
     let outcome = fixture.contained(
         "for p in /var/run/docker.sock /run/docker.sock /run/podman /run/containerd /run/dbus /run/systemd \
@@ -200,6 +203,7 @@ fn s31_container_handles_are_not_there() {
 /// try is accounted for.
 #[test]
 fn s33_a_scan_reaches_nobody_and_is_recorded() {
+    needs!("python3");
     let world = World::new(&[]);
     let sink = Sink::start("0.0.0.0:0");
     let port = sink.server.port();
@@ -251,6 +255,7 @@ fn s33_a_scan_reaches_nobody_and_is_recorded() {
 /// S18, N06: no datagram, raw packet or virtual socket carries data to a command server.
 #[test]
 fn s18_no_packet_leaves_by_a_side_way() {
+    needs!("python3");
     let world = World::new(&[]);
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.set_nonblocking(true).unwrap();

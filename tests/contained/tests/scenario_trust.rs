@@ -5,6 +5,7 @@
 
 mod support;
 
+use ringfence_contained_tests::needs;
 use support::http::Http;
 use support::world::{World, get, loopback, probing};
 
@@ -12,6 +13,7 @@ use support::world::{World, get, loopback, probing};
 /// then, with its own resolver and addresses, and is refused again once a byte of it has changed.
 #[test]
 fn s29_a_projects_definition_counts_only_as_it_was_accepted() {
+    needs!("python3");
     let world = World::new(&[("allowed.test", &["127.0.0.5"])]);
     let server = Http::start("127.0.0.5:0", "hello from allowed");
     let port = server.port();

@@ -1,8 +1,8 @@
 //! Every command that a document shows is run against the built program; every definition in it is
 //! checked; every link leads somewhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
-#![allow(clippy::print_stderr, reason = "what is skipped must be seen")]
 
+use ringfence_contained_tests::needs::has;
 use ringfence_docs_tests::blocks::{self, Block};
 use ringfence_docs_tests::session::{Stage, Step, fits, steps};
 use ringfence_docs_tests::tree;
@@ -13,8 +13,6 @@ use std::path::{Path, PathBuf};
 
 /// Names the program under test, if it is not the one that cargo built.
 const OVERRIDE: &str = "RINGFENCE_BIN";
-/// Set where a missing program is a fault and no reason to skip.
-const NO_SKIP: &str = "RINGFENCE_NO_SKIPS";
 
 fn binary() -> PathBuf {
     let path = env::var_os(OVERRIDE).map_or_else(
@@ -39,12 +37,6 @@ fn blocks_of(path: &Path, text: &str) -> Vec<Block> {
         .unwrap_or_else(|line| panic!("{}:{line}: the fence is not closed", path.display()))
 }
 
-fn installed(program: &str) -> bool {
-    ["/usr/local/bin", "/usr/bin", "/bin"]
-        .iter()
-        .any(|place| Path::new(place).join(program).exists())
-}
-
 /// The steps of a block, hidden ones first; none when it is not run.
 fn runnable(path: &Path, block: &Block) -> Vec<Step> {
     let place = format!("{}:{}", path.display(), block.line);
@@ -52,11 +44,8 @@ fn runnable(path: &Path, block: &Block) -> Vec<Step> {
         assert!(reason.len() > 5, "{place}: `no-run` without a reason");
         return Vec::new();
     }
-    let missing =
-        block.note("needs").unwrap_or_default().split_whitespace().find(|name| !installed(name));
-    if let Some(missing) = missing {
-        assert!(env::var_os(NO_SKIP).is_none(), "{place}: {missing} is not installed");
-        eprintln!("{place}: skipped, {missing} is not installed");
+    let needs: Vec<_> = block.note("needs").unwrap_or_default().split_whitespace().collect();
+    if !has(&place, &needs) {
         return Vec::new();
     }
     let hidden = block.note("setup").map(|command| Step {

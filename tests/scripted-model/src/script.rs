@@ -19,7 +19,7 @@ pub struct Script {
     /// What the script is for, for the reader.
     #[serde(default)]
     pub about: String,
-    /// The answers; turn N is given when N rounds of tool results have come back.
+    /// The answers; turn N is given when the results of turn N - 1 have come back.
     pub turns: Vec<Turn>,
 }
 
@@ -39,9 +39,9 @@ pub struct Turn {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolCall {
-    /// Tool name as the agent declares it, for example `Bash`.
+    /// A verb (`run`, `read`, `write`, `edit`, see [`crate::dialect`]), or the name of a tool.
     pub name: String,
-    /// The tool's input.
+    /// The verb's fields, or the tool's input.
     pub input: Map<String, Value>,
 }
 

@@ -13,7 +13,9 @@ use std::thread::{self, JoinHandle};
 
 use crate::http::{self, HttpError, Request};
 use crate::limits::{IDLE_TIMEOUT, MAX_CONNECTIONS};
-use crate::messages;
+use crate::messages::COUNT;
+use crate::protocol::{self, Protocol};
+use crate::reply::{self, Reply};
 use crate::script::Script;
 use crate::transcript::{Record, Transcript};
 
@@ -192,42 +194,42 @@ fn answer(
         [] => Value::Null,
         bytes => json!(String::from_utf8_lossy(bytes)),
     });
-    let conversation = request.method == "POST" && request.path == "/v1/messages" && is_object;
-    let role = conversation.then(|| messages::role(&body));
-    shared.transcript.append(&Record::new(request, body.clone(), role))?;
+    shared.transcript.append(&Record::new(request, body.clone()))?;
 
-    let (status, reply) = match (request.method.as_str(), request.path.as_str()) {
-        ("POST", "/v1/messages") if is_object => {
-            let reply = messages::answer(&shared.script, &body);
-            if body.get("stream").and_then(Value::as_bool) == Some(true) {
-                return stream_events(request, &reply, writer);
-            }
-            (200, reply.to_string().into_bytes())
+    if let Some(protocol) = protocol::of_request(request, &body) {
+        let asked = protocol.read(&request.path, &body);
+        let said = reply::reply(&shared.script, &asked);
+        if asked.streamed {
+            return stream_events(request, protocol, &said, writer);
         }
-        ("POST", "/v1/messages/count_tokens") if is_object => {
-            let count = messages::tokens(request.body.len());
+        let whole = protocol.whole(&said).to_string().into_bytes();
+        return http::write_response(writer, 200, JSON, &whole, false, request.keep_alive);
+    }
+    let served = request.path == COUNT || protocol::of(&request.path).is_some();
+    let (status, answer) = match (request.method.as_str(), request.path.as_str()) {
+        ("POST", COUNT) if is_object => {
+            let count = reply::tokens(request.body.len());
             (200, json!({"input_tokens": count}).to_string().into_bytes())
         }
-        ("POST", "/v1/messages" | "/v1/messages/count_tokens") => {
+        ("POST", _) if served => {
             (400, error_body("invalid_request_error", "the body is not a JSON object"))
         }
-        (_, "/v1/messages" | "/v1/messages/count_tokens") => {
-            (405, error_body("invalid_request_error", "only POST is served here"))
-        }
+        _ if served => (405, error_body("invalid_request_error", "only POST is served here")),
         ("GET" | "HEAD", "/") => (200, b"{}".to_vec()),
         (_, path) => (404, error_body("not_found_error", &format!("nothing is served at {path}"))),
     };
     let head = request.method == "HEAD";
-    http::write_response(writer, status, JSON, &reply, head, request.keep_alive)
+    http::write_response(writer, status, JSON, &answer, head, request.keep_alive)
 }
 
 fn stream_events(
     request: &Request,
-    reply: &Value,
+    protocol: &dyn Protocol,
+    said: &Reply,
     writer: &mut BufWriter<&TcpStream>,
 ) -> io::Result<()> {
     http::start_chunks(writer, 200, "text/event-stream; charset=utf-8", request.keep_alive)?;
-    for event in messages::events(reply) {
+    for event in protocol.events(said) {
         http::write_chunk(writer, event.as_bytes())?;
     }
     http::finish_chunks(writer)

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::http::Request;
-use crate::messages::Role;
+use crate::protocol;
+use crate::reply;
 
 /// One request as it arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub struct Record {
 /// What came back from one tool call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolResult {
-    /// Id of the call, see [`crate::messages::tool_use_id`].
+    /// Id of the call, see [`crate::reply::call_id`].
     pub id: String,
     /// The text of the result, parts joined by line breaks.
     pub text: String,
@@ -44,11 +45,9 @@ pub struct ToolResult {
 impl Record {
     /// The record of a request.
     #[must_use]
-    pub fn new(request: &Request, body: Value, role: Option<Role>) -> Self {
-        let turn = match role {
-            Some(Role::Turn(n)) => Some(n),
-            Some(Role::Aside) | None => None,
-        };
+    pub fn new(request: &Request, body: Value) -> Self {
+        let conversation = protocol::of_request(request, &body);
+        let turn = conversation.and_then(|own| reply::turn(&own.read(&request.path, &body)));
         Self {
             method: request.method.clone(),
             path: request.path.clone(),
@@ -107,14 +106,8 @@ pub fn read(path: &Path) -> io::Result<Vec<Record>> {
 pub fn tool_results(records: &[Record]) -> Vec<ToolResult> {
     let mut results: Vec<ToolResult> = Vec::new();
     for record in records.iter().filter(|r| r.turn.is_some()) {
-        let messages = record.body.get("messages").and_then(Value::as_array);
-        let blocks = messages
-            .into_iter()
-            .flatten()
-            .filter_map(|m| m.get("content").and_then(Value::as_array))
-            .flatten()
-            .filter_map(tool_result);
-        for result in blocks {
+        let asked = protocol::of(&record.path).map(|own| own.read(&record.path, &record.body));
+        for result in asked.into_iter().flat_map(|asked| asked.results) {
             match results.iter_mut().find(|known| known.id == result.id) {
                 Some(known) => *known = result,
                 None => results.push(result),
@@ -122,23 +115,4 @@ pub fn tool_results(records: &[Record]) -> Vec<ToolResult> {
         }
     }
     results
-}
-
-fn tool_result(block: &Value) -> Option<ToolResult> {
-    if block.get("type")?.as_str()? != "tool_result" {
-        return None;
-    }
-    let text = match block.get("content") {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => {
-            let texts = parts.iter().filter_map(|p| p.get("text").and_then(Value::as_str));
-            texts.collect::<Vec<_>>().join("\n")
-        }
-        _ => String::new(),
-    };
-    Some(ToolResult {
-        id: block.get("tool_use_id")?.as_str()?.to_owned(),
-        text,
-        is_error: block.get("is_error").and_then(Value::as_bool).unwrap_or(false),
-    })
 }

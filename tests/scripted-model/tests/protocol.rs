@@ -98,7 +98,7 @@ fn request(results: &[&str], stream: bool) -> Value {
     for result in results {
         messages.push(json!({"role": "assistant", "content": []}));
         messages.push(json!({"role": "user", "content": [
-            {"type": "tool_result", "tool_use_id": "toolu_0_0", "is_error": true,
+            {"type": "tool_result", "tool_use_id": "call_0_0", "is_error": true,
              "content": [{"type": "text", "text": result}]}]}));
     }
     json!({"model": "m", "stream": stream, "tools": [{"name": "Bash"}], "messages": messages})
@@ -116,7 +116,7 @@ fn a_whole_conversation_on_one_connection() {
     assert!(streamed.chunks.len() > 8);
     assert!(streamed.chunks[0].starts_with("event: message_start\ndata: {"));
     assert!(streamed.chunks.iter().all(|c| c.ends_with("\n\n")));
-    assert!(streamed.chunks.concat().contains(r#""id":"toolu_0_0""#));
+    assert!(streamed.chunks.concat().contains(r#""id":"call_0_0""#));
 
     let whole = client.send("POST", "/v1/messages", &request(&["uid=0"], false)).json();
     assert_eq!(whole["content"], json!([{"type": "text", "text": "last"}]));
@@ -128,7 +128,7 @@ fn a_whole_conversation_on_one_connection() {
     assert_eq!(records[0].header("x-api-key"), Some("key-1"));
     let results = transcript::tool_results(&records);
     assert_eq!(results.len(), 1);
-    assert_eq!((results[0].id.as_str(), results[0].text.as_str()), ("toolu_0_0", "uid=0"));
+    assert_eq!((results[0].id.as_str(), results[0].text.as_str()), ("call_0_0", "uid=0"));
     assert!(results[0].is_error);
 }
 

@@ -12,12 +12,12 @@ use crate::text::{Failure, colour, json, line};
 pub fn diff(args: &DiffArgs) -> Result<u8, Failure> {
     let (_, run) = view::find(args.run.as_deref())?;
     if args.json {
-        json(&changes::changes(&run)?)?;
+        json(&changes::changes(&run, args.since.as_deref())?)?;
         return Ok(0);
     }
     let view = View { stat: args.stat, colour: colour(), raw: !std::io::stdout().is_terminal() };
     let mut out = std::io::stdout().lock();
-    let count = changes::show(&run, view, &mut out)?;
+    let count = changes::show(&run, args.since.as_deref(), view, &mut out)?;
     out.flush()?;
     drop(out);
     if count == 0 {

@@ -8,12 +8,16 @@ pub mod doctor;
 pub mod init;
 pub mod inspect;
 pub mod kill;
+pub mod logout;
 pub mod logs;
+pub mod moments;
 pub mod policy;
 pub mod ps;
+pub mod removal;
 pub mod run;
 pub mod trust;
 pub mod why;
+pub mod wrap;
 
 use ringfence_supervisor::CommandLine;
 
@@ -23,6 +27,7 @@ use crate::args::PolicyArgs;
 pub fn command_line(args: &PolicyArgs) -> CommandLine {
     CommandLine {
         profile: args.profile.clone(),
+        program: None,
         rw: args.rw.clone(),
         ro: args.ro.clone(),
         hide: args.hide.clone(),

@@ -1,5 +1,6 @@
 //! `ringfence run`.
 
+use ringfence_model::boundary::WorkspaceMode;
 use ringfence_supervisor::run::{Denied, Finished, Options, run as supervise};
 
 use super::command_line;
@@ -27,6 +28,9 @@ fn tell(finished: &Finished) {
     for failure in &finished.failures {
         eprintln!("ringfence: {failure}");
     }
+    for note in &finished.notes {
+        eprintln!("note: {note}");
+    }
     for denied in &finished.denied {
         show(denied);
     }
@@ -36,8 +40,12 @@ fn tell(finished: &Finished) {
             finished.more_denied, finished.id
         );
     }
-    if finished.changes {
-        let id = &finished.id;
+    let id = &finished.id;
+    if finished.changes && finished.mode == WorkspaceMode::Pair {
+        eprintln!(
+            "changes: in the project, what they replaced is kept\n  look:  ringfence diff {id}\n  undo:  ringfence restore --run {id}"
+        );
+    } else if finished.changes {
         eprintln!(
             "changes: kept apart from the project\n  look:  ringfence diff {id}\n  keep:  ringfence apply --run {id}    drop:  ringfence discard {id}"
         );

@@ -3,8 +3,8 @@
 #![allow(dead_code)]
 
 use ringfence_policy::{
-    CommandLine, Compiled, DefinitionText, Facts, Found, FoundKind, Host, Inputs, Problems,
-    Unresolved, compile,
+    Bundle, BundleHost, BundleHosts, CommandLine, Compiled, DefinitionText, Facts, Found,
+    FoundKind, Host, Inputs, NoBundle, Problems, Unresolved, compile,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,31 @@ impl Host for FakeHost {
     fn resolve(&self, path: &Path) -> Result<Found, Unresolved> {
         let (path, kind) = self.0.get(path).cloned().ok_or(Unresolved::Missing)?;
         Ok(Found { path, kind })
+    }
+
+    /// npm asks a mirror; no other tool is installed.
+    fn bundle(&self, bundle: Bundle) -> Result<BundleHosts, NoBundle> {
+        let host = |text: &str, from: &str, addresses: &[&str]| BundleHost {
+            destination: text.parse().unwrap(),
+            addresses: addresses.iter().map(|range| range.parse().unwrap()).collect(),
+            from: from.to_owned(),
+        };
+        match bundle {
+            Bundle::Npm => Ok(BundleHosts {
+                hosts: vec![
+                    host("registry.corp.test", "~/.npmrc:1", &["10.0.0.0/8"]),
+                    host("127.0.0.9:80", "~/.npmrc:2", &[]),
+                ],
+                notes: vec!["a note".to_owned()],
+            }),
+            Bundle::Pypi => Ok(BundleHosts {
+                hosts: vec![host("169.254.169.254:80", "~/.config/pip/pip.conf:2", &[])],
+                notes: Vec::new(),
+            }),
+            other => {
+                Err(NoBundle { why: format!("no {other} here"), fix: "install it".to_owned() })
+            }
+        }
     }
 }
 

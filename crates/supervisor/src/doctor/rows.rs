@@ -412,7 +412,7 @@ fn disk(facts: &Facts) -> Row {
             row("disk", State::Ok, format!("{} MiB free for the state directory", bytes >> 20), &needed)
         }
         Ok(bytes) => row("disk", State::Missing, format!("{} MiB free", bytes >> 20), &needed)
-            .mended_by("free some space (`ringfence ps --all` lists old runs), or set XDG_STATE_HOME to another disk"),
+            .mended_by("free some space (`ringfence prune` removes what was not used for long), or set XDG_STATE_HOME to another disk"),
         Err(cause) => row("disk", State::Weaker, format!("not known: {cause}"), &needed),
     }
 }

@@ -15,10 +15,14 @@ use ringfence_policy::Compiled;
 
 use super::{Placeholders, Plan, PlanError, Setting, absent, base, bind, environment, grants};
 use super::{hide, protect, toolchains};
+use crate::home;
 use crate::limits::CARVED_ENTRIES;
 
 /// Files of `/etc` that the process tier makes for the sandbox and that are the host's own here.
 const NAMES: [&str; 4] = ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf"];
+
+/// Who may look into whose memory, where the kernel has Yama.
+const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
 
 /// Assembles the boundary.
 ///
@@ -33,12 +37,8 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     let mut mounts = base_places(&who, setting)?;
     mounts.push(place(setting.private_home, Access::ReadWrite, exec)?);
     mounts.push(place(&temporary, Access::ReadWrite, exec)?);
-    for mount in tools.mounts(setting, exec)? {
-        // Links are followed where they are; caches are copy-on-write, which needs a mount.
-        if let MountKind::Bind { source, access: Access::ReadOnly, .. } = mount.kind {
-            mounts.push(place(&source, Access::ReadOnly, true)?);
-        }
-    }
+    let mut notes = notes(compiled, setting);
+    mounts.extend(tool_places(tools.mounts(setting, exec)?, &mut notes)?);
     let held = Held::find(compiled, setting)?;
     for grant in grants(compiled, setting.start_unix_s) {
         mounts.push(place(&grant.path, Access::ReadOnly, true)?);
@@ -48,13 +48,13 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     }
     let root = &compiled.workspace.root;
     mounts.push(place(root, Access::ReadOnly, exec)?);
-    if setting.mode == WorkspaceMode::Direct {
+    if setting.mode.writes_in_place() {
         held.open(root, exec, &mut mounts)?;
     }
     let mut environment = environment::build(compiled, setting, &who, &tools);
     environment.insert("TMPDIR".to_owned(), temporary.to_string_lossy().into_owned());
     Ok(Plan {
-        notes: notes(compiled),
+        notes,
         boundary: Boundary {
             tier: Tier::Landlock,
             mounts,
@@ -79,7 +79,31 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     })
 }
 
-fn notes(compiled: &Compiled) -> Vec<String> {
+/// The tools of the user's that can be shown whole. Links are followed where they are; caches are
+/// copy-on-write, which needs a mount.
+fn tool_places(mounts: Vec<Mount>, notes: &mut Vec<String>) -> Result<Vec<Mount>, PlanError> {
+    let masked: Vec<PathBuf> = mounts
+        .iter()
+        .filter(|mount| matches!(mount.kind, MountKind::Mask))
+        .map(|mount| mount.target.clone())
+        .collect();
+    let mut places = Vec::new();
+    for mount in mounts {
+        let MountKind::Bind { source, access: Access::ReadOnly, .. } = mount.kind else { continue };
+        if let Some(secret) = masked.iter().find(|secret| secret.starts_with(&mount.target)) {
+            notes.push(format!(
+                "{} stays outside: {} holds a credential, which tier landlock cannot hide within it",
+                mount.target.display(),
+                secret.display()
+            ));
+            continue;
+        }
+        places.push(place(&source, Access::ReadOnly, true)?);
+    }
+    Ok(places)
+}
+
+fn notes(compiled: &Compiled, setting: &Setting<'_>) -> Vec<String> {
     let mut notes = vec![format!(
         "weaker: tier landlock ({}): no namespaces and no network; `ringfence inspect` lists what is not contained",
         compiled.tier.source
@@ -90,7 +114,23 @@ fn notes(compiled: &Compiled) -> Vec<String> {
             permit.destination, permit.source
         ));
     }
+    if compiled.workspace.mode.is_none() && setting.mode == WorkspaceMode::ReadOnly {
+        notes.push(
+            "the project is read-only, the default of tier landlock; `--workspace pair` lets it be changed, and `ringfence restore` takes that back".to_owned(),
+        );
+    }
+    if compiled.profile.as_ref().is_some_and(|profile| home::agents::of(&profile.value).is_some()) {
+        notes.push(
+            "the agent's login, settings and instructions stay out of tier landlock, which has no network for it".to_owned(),
+        );
+    }
     notes
+}
+
+/// Whether the process beside the supervisor that keeps what changes replace can read the names of
+/// what changes: with Yama's `ptrace_scope` above 0 only ancestors can, and root.
+fn keeper_reads(ptrace_scope: Option<&str>, root: bool) -> bool {
+    root || ptrace_scope.is_none_or(|scope| scope.trim() == "0")
 }
 
 /// What the policy asks for and this tier cannot hold.
@@ -98,12 +138,25 @@ fn refuse(compiled: &Compiled, setting: &Setting<'_>) -> Result<(), PlanError> {
     let refusal = |what: String, source_of: &dyn std::fmt::Display, instead: &'static str| {
         Err(PlanError::Tier { what, source_of: source_of.to_string(), instead })
     };
-    const MODES: &str = "use `--workspace read-only`, or `--workspace direct`, or tier process";
+    const MODES: &str = "use `--workspace read-only`, or `--workspace pair`, or tier process";
+    const UNKEPT: &str = "use `--workspace direct`, which keeps nothing, or tier process";
     const PROCESS: &str = "leave it out, or use tier process";
     if setting.mode == WorkspaceMode::Review {
         let source = compiled.workspace.mode.as_ref().or(compiled.workspace.cap.as_ref());
         let source = source.map_or_else(|| "default".to_owned(), |mode| mode.source.to_string());
         return refusal("keep changes apart without a mount".to_owned(), &source, MODES);
+    }
+    let scope = fs::read_to_string(PTRACE_SCOPE).ok();
+    if setting.mode == WorkspaceMode::Pair
+        && !keeper_reads(scope.as_deref(), setting.person.is_root())
+    {
+        let what = format!(
+            "keep what changes replace where {PTRACE_SCOPE} is {}",
+            scope.as_deref().unwrap_or_default().trim()
+        );
+        let source = compiled.workspace.mode.as_ref();
+        let source = source.map_or_else(|| "default".to_owned(), |mode| mode.source.to_string());
+        return refusal(what, &source, UNKEPT);
     }
     if let Some(rule) = compiled.denies.first() {
         let what = format!("hide {} within what is visible", rule.pattern);
@@ -127,12 +180,13 @@ fn refuse(compiled: &Compiled, setting: &Setting<'_>) -> Result<(), PlanError> {
         return refusal(what, &rule.source, PROCESS);
     }
     let owner = fs::metadata(&compiled.workspace.root).map(|metadata| owner(&metadata));
-    if setting.mode == WorkspaceMode::Direct
+    if setting.mode.writes_in_place()
         && let Ok(owner) = owner
         && owner != setting.person.uid
     {
         let what = format!("write to a project of uid {owner} as uid {}", setting.person.uid);
-        return refusal(what, &"workspace direct", "run ringfence as the project's owner");
+        let mode = format!("workspace {}", setting.mode.word());
+        return refusal(what, &mode, "run ringfence as the project's owner");
     }
     Ok(())
 }
@@ -221,5 +275,42 @@ impl Held {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beside the supervisor only an ancestor, or root, reads memory where Yama restricts it.
+    #[test]
+    fn where_yama_restricts_reading_nothing_is_kept_for_an_ordinary_user() {
+        for (scope, root, reads) in [
+            (None, false, true),
+            (Some("0\n"), false, true),
+            (Some("1\n"), false, false),
+            (Some("3\n"), false, false),
+            (Some("1\n"), true, true),
+        ] {
+            assert_eq!(keeper_reads(scope, root), reads, "{scope:?} {root}");
+        }
+    }
+
+    /// F01: a directory of tools with a credential beside them is not shown at all.
+    #[test]
+    fn f01_tools_beside_a_credential_stay_outside() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path().canonicalize().unwrap();
+        let part = |name: &str| {
+            let path = base.join(name);
+            fs::create_dir(&path).unwrap();
+            bind(&path, &path, Access::ReadOnly, true, true).unwrap()
+        };
+        let secret = Mount { target: base.join("mixed/token"), kind: MountKind::Mask };
+        let mut notes = Vec::new();
+        let places = tool_places(vec![part("clean"), part("mixed"), secret], &mut notes).unwrap();
+        let shown: Vec<_> = places.into_iter().map(|place| place.target).collect();
+        assert_eq!(shown, [base.join("clean")]);
+        assert!(matches!(&notes[..], [note] if note.contains("mixed/token holds a credential")));
     }
 }

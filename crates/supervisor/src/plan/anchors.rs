@@ -1,7 +1,7 @@
 //! Anchors: a directory inside a writable place that leads to a mount point must not be renamed.
 //!
 //! A mount point itself cannot be renamed, but the directories above it can: the agent could move
-//! `~/work` away, build another `~/work/project`, and everything that is later held, hidden or
+//! `~/src` away, build another `~/src/project`, and everything that is later held, hidden or
 //! unmounted by path would meet the decoy. So each such directory becomes a mount point itself.
 
 use std::collections::BTreeSet;

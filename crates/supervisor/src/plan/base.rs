@@ -14,7 +14,7 @@ const TREES: [&str; 4] = ["/usr", "/opt", "/nix", "/gnu"];
 /// Top-level names that are links into `/usr` on merged systems and directories on others.
 const MERGED: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 /// Entries of `/etc` that programs read and that tell nothing secret. Names, or prefixes with `*`.
-const ETC: [&str; 47] = [
+const ETC: [&str; 51] = [
     "alternatives",
     "ca-certificates",
     "ca-certificates.conf",
@@ -51,6 +51,11 @@ const ETC: [&str; 47] = [
     "mime.types",
     "magic",
     "magic.mime",
+    // Defaults of programs, without which some do not start.
+    "chromium.d",
+    "manpath.config",
+    "nanorc",
+    "screenrc",
     "protocols",
     "services",
     "rpc",
@@ -211,18 +216,17 @@ fn synthesised(who: &Identity, run: &RunId) -> Vec<Mount> {
     made.into_iter().chain([link]).collect()
 }
 
-/// System-wide git settings inside: placeholders are no part of the project, so `git status` and
-/// `git add` must not see them.
-pub fn git_settings(ignore: &str) -> Vec<Mount> {
-    if ignore.is_empty() {
-        return Vec::new();
+/// Settings that a profile adds to `/etc`, with their directories.
+pub fn profile_settings(profile: &str) -> Vec<Mount> {
+    let mut mounts = Vec::new();
+    for (path, content) in ringfence_policy::profile_settings(profile) {
+        let target = Path::new("/etc").join(path);
+        if let Some(parent) = target.parent().filter(|parent| *parent != Path::new("/etc")) {
+            let kind = MountKind::Directory { mode: 0o755 };
+            mounts.push(Mount { target: parent.to_owned(), kind });
+        }
+        let kind = MountKind::File { content: content.to_owned(), mode: 0o644 };
+        mounts.push(Mount { target, kind });
     }
-    let file = |target: &str, content: String| Mount {
-        target: target.into(),
-        kind: MountKind::File { content, mode: 0o644 },
-    };
-    vec![
-        file("/etc/ringfence-gitignore", ignore.to_owned()),
-        file("/etc/gitconfig", "[core]\n\texcludesFile = /etc/ringfence-gitignore\n".to_owned()),
-    ]
+    mounts
 }

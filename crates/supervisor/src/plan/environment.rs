@@ -57,7 +57,10 @@ pub fn build(
     for (name, value) in &compiled.set {
         variables.insert(name.clone(), value.value.clone());
     }
-    variables.extend(tools.variables.clone());
+    // What the definition says wins over what the host's tools would like.
+    for (name, value) in &tools.variables {
+        variables.entry(name.clone()).or_insert_with(|| value.clone());
+    }
     let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
     let fixed = [
         ("HOME", who.home.to_string_lossy().into_owned()),
@@ -71,5 +74,7 @@ pub fn build(
     for (name, value) in fixed {
         variables.insert(name.to_owned(), value);
     }
+    // There is no browser inside: an opener that fails at once makes agents print the address.
+    variables.entry("BROWSER".to_owned()).or_insert_with(|| "/bin/false".to_owned());
     variables
 }

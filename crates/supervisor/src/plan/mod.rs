@@ -10,6 +10,7 @@ mod identity;
 mod protect;
 mod sockets;
 mod toolchains;
+mod worktree;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use ringfence_model::boundary::{
 };
 use ringfence_policy::{Compiled, FileRule};
 
+use crate::home;
 use crate::host::{self, Person};
 use crate::rundir::RunDir;
 
@@ -26,6 +28,7 @@ pub use alone::assemble as assemble_alone;
 pub use hide::HideWatch;
 pub use hold_watch::HoldWatch;
 pub use protect::{Placeholders, remove_placeholders};
+pub use toolchains::search_path;
 
 /// Why a policy cannot become a boundary on this host.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,8 @@ pub struct Setting<'a> {
     pub start_unix_s: i64,
     /// Definition files in use that lie in the workspace.
     pub definitions: &'a [PathBuf],
+    /// Copies of the user's own that are seen read-only in the home.
+    pub brought: &'a [home::Copied],
     /// Reads one host variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -127,30 +132,43 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     let who = identity::identity(setting)?;
     let tools = toolchains::find(setting, &compiled.workspace.root);
     let mut mounts = base::mounts(&who, setting.run.id())?;
+    if let Some(profile) = &compiled.profile {
+        mounts.extend(base::profile_settings(&profile.value));
+    }
     mounts.push(tmpfs("/tmp", limits.tmp, exec));
     mounts.push(var_tmp(compiled, limits.tmp, exec));
     mounts.push(bind(setting.private_home, setting.home, Access::ReadWrite, exec, true)?);
+    for copied in setting.brought {
+        let target = setting.home.join(copied.target);
+        mounts.push(bind(&copied.source, &target, Access::ReadOnly, exec, false)?);
+    }
     mounts.extend(tools.mounts(setting, exec)?);
     for grant in grants(compiled, setting.start_unix_s) {
         mounts.push(bind(&grant.path, &grant.path, grant.access, true, true)?);
     }
+    mounts.extend(worktree::repository(compiled, setting.home)?);
     workspace_mounts(compiled, setting, exec, &mut mounts)?;
     let protected = protect::plan(compiled, setting)?;
-    let git = base::git_settings(&protected.placeholders.ignore(&compiled.workspace.root));
-    let git_settings = !git.is_empty();
-    mounts.extend(git);
+    let root = &compiled.workspace.root;
+    let git = home::git::read(setting.home, root, setting.variable);
+    mounts.extend(git.mounts(root, &protected.placeholders.ignore(root)));
     mounts.extend(protected.mounts);
+    let of_bundles = bundles(compiled, setting);
+    mounts.extend(of_bundles.mounts);
     let hidden = hide::find(compiled)?;
     mounts.extend(hidden.masks);
     mounts.extend(sockets::masks(compiled, setting.mode));
     let mounts = anchors::anchor(mounts);
     let mut environment = environment::build(compiled, setting, &who, &tools);
-    if git_settings {
-        // A git that was not built for `/etc` must find it too.
-        environment
-            .entry("GIT_CONFIG_SYSTEM".to_owned())
-            .or_insert_with(|| "/etc/gitconfig".to_owned());
+    for (name, value) in of_bundles.variables {
+        environment.entry(name).or_insert(value);
     }
+    // A git that was not built for `/etc` must find its settings too.
+    environment
+        .entry("GIT_CONFIG_SYSTEM".to_owned())
+        .or_insert_with(|| "/etc/gitconfig".to_owned());
+    let mut notes = notes(tools.notes, &hidden.unmatched, hidden.watch.as_ref());
+    notes.extend(git.notes);
     Ok(Plan {
         boundary: Boundary {
             tier: Tier::Process,
@@ -176,9 +194,35 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
             identity: who,
         },
         placeholders: protected.placeholders,
-        notes: notes(&hidden.unmatched, hidden.watch.as_ref()),
+        notes,
         hidden: hidden.watch,
     })
+}
+
+/// What the tools of the bundles in force need inside.
+struct OfBundles {
+    mounts: Vec<Mount>,
+    variables: Vec<(String, String)>,
+}
+
+fn bundles(compiled: &Compiled, setting: &Setting<'_>) -> OfBundles {
+    let host = host::RealHost { home: setting.home, workspace: &compiled.workspace.root };
+    let mut own = OfBundles { mounts: Vec::new(), variables: Vec::new() };
+    for bundle in compiled.bundles() {
+        let settings = host.settings(bundle);
+        own.variables.extend(settings.variables);
+        own.mounts.extend(settings.files.into_iter().map(|(target, content)| Mount {
+            target,
+            kind: MountKind::File { content, mode: 0o644 },
+        }));
+        own.mounts.extend(
+            settings
+                .links
+                .into_iter()
+                .map(|(target, to)| Mount { target, kind: MountKind::Symlink { target: to } }),
+        );
+    }
+    own
 }
 
 /// What a changed policy hides that its predecessor did not.
@@ -233,8 +277,9 @@ fn var_tmp(compiled: &Compiled, bytes: u64, exec: bool) -> Mount {
     Mount { target: place.to_owned(), kind: MountKind::Symlink { target: "/tmp".to_owned() } }
 }
 
-fn notes(unmatched: &[String], watch: Option<&HideWatch>) -> Vec<String> {
-    let mut notes = unmatched.to_vec();
+fn notes(tools: Vec<String>, unmatched: &[String], watch: Option<&HideWatch>) -> Vec<String> {
+    let mut notes = tools;
+    notes.extend_from_slice(unmatched);
     if watch.is_some_and(|watch| !watch.complete) {
         notes.push(
             "not every directory can be watched for hidden names that appear later; raise it with: sudo sysctl -w fs.inotify.max_user_watches=1000000".to_owned(),
@@ -278,7 +323,9 @@ fn workspace_mounts(
     let root = &compiled.workspace.root;
     mounts.push(match setting.mode {
         WorkspaceMode::ReadOnly => bind(root, root, Access::ReadOnly, exec, true)?,
-        WorkspaceMode::Direct => bind(root, root, Access::ReadWrite, exec, true)?,
+        WorkspaceMode::Pair | WorkspaceMode::Direct => {
+            bind(root, root, Access::ReadWrite, exec, true)?
+        }
         WorkspaceMode::Review => overlay(root, root, &setting.run.layer(), exec)?,
     });
     Ok(())

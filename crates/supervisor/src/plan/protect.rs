@@ -9,12 +9,13 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use ringfence_model::boundary::{Access, Mount, MountKind, WorkspaceMode};
+use ringfence_model::boundary::{Access, Mount, MountKind};
 use ringfence_policy::{Compiled, PROTECTED};
 use ringfence_sys::mounts;
 use rustix::fs::{Mode, OFlags};
 
 use super::{PlanError, Setting};
+use crate::home::git::settings_of;
 use crate::rundir::Cleanup;
 
 /// A linked worktree's pointer: a missing one is held too, or git on the host would follow it to a
@@ -132,12 +133,12 @@ pub struct Protection {
     pub placeholders: Placeholders,
 }
 
-/// Plans the protection of everything that the agent may change in place: the workspace in mode
-/// `direct`, and every directory that is granted for writing.
+/// Plans the protection of everything that the agent may change in place: the workspace in the modes
+/// `pair` and `direct`, and every directory that is granted for writing.
 pub fn plan(compiled: &Compiled, setting: &Setting<'_>) -> Result<Protection, PlanError> {
     let mut protection = Protection::default();
     let workspace = &compiled.workspace.root;
-    if setting.mode == WorkspaceMode::Direct {
+    if setting.mode.writes_in_place() {
         protection.add(protect(workspace, compiled, setting)?);
     }
     for grant in &compiled.files {
@@ -187,18 +188,15 @@ fn protect(
 /// `include.path`): what the agent writes there the host would run.
 fn git_names(root: &Path) -> Vec<PathBuf> {
     let git = root.join(".git");
-    let text = fs::read_to_string(git.join("config")).unwrap_or_default();
     let mut names = Vec::new();
-    for line in text.lines() {
-        let Some((key, value)) = line.split_once('=') else { continue };
-        let value = value.trim().trim_matches('"');
-        let base = match key.trim().to_ascii_lowercase().as_str() {
-            "hookspath" => root,
-            "path" => git.as_path(),
+    for setting in settings_of(&git.join("config")) {
+        let base = match (setting.section.as_str(), setting.key.as_str()) {
+            ("core", "hookspath") => root,
+            ("include" | "includeif", "path") => git.as_path(),
             _ => continue,
         };
         // What lies outside the tree cannot be changed through it.
-        let resolved = fs::canonicalize(base.join(value)).ok();
+        let resolved = fs::canonicalize(base.join(setting.value.unwrap_or_default())).ok();
         names.extend(resolved.and_then(|path| Some(path.strip_prefix(root).ok()?.to_owned())));
     }
     names

@@ -80,14 +80,21 @@ pub(super) fn landlock(floor: u32, abi: u32, kernel: u32) -> Control {
 }
 
 fn capture(measured: &Measured<'_>) -> Control {
-    let mut enforced = match measured.capture {
-        "redirect" => "every TCP connection and DNS question goes to the gateway".to_owned(),
-        other => format!("only named ports lead to the gateway, others are refused ({other})"),
+    let all = "every TCP connection and DNS question goes to the gateway";
+    let (mut enforced, strength) = match measured.capture {
+        "redirect" => (all.to_owned(), Strength::Enforced),
+        // As closed, but what is tried at other ports is seen by nobody.
+        other => (
+            format!("only named ports lead to the gateway, others are refused ({other})"),
+            Strength::Reduced,
+        ),
     };
     if !measured.ipv6 {
         enforced.push_str("; IPv6 does not exist inside");
     }
-    Control::enforced("network", enforced)
+    let name = "network".to_owned();
+    let requested = all.to_owned();
+    Control { name, requested, supported: enforced.clone(), enforced, strength }
 }
 
 fn workspace(boundary: &Boundary) -> Control {
@@ -95,6 +102,9 @@ fn workspace(boundary: &Boundary) -> Control {
         "workspace",
         match boundary.workspace.mode {
             WorkspaceMode::Review => "review: changes go to a layer of their own",
+            WorkspaceMode::Pair => {
+                "pair: what changes replace is kept before they happen; protected paths are held read-only"
+            }
             WorkspaceMode::Direct => "direct: protected paths are held read-only",
             WorkspaceMode::ReadOnly => "read-only",
         },
@@ -153,6 +163,16 @@ pub(super) fn limits(limits: &Limits, group: &Group) -> Vec<Control> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fh4_without_nf_tables_the_network_row_says_reduced() {
+        let group = Group::default();
+        let row = |how| capture(&Measured { landlock: 6, capture: how, ipv6: true, group: &group });
+        assert_eq!(row("redirect").strength, Strength::Enforced);
+        let ports = row("ports: nf_tables answered EPROTONOSUPPORT");
+        assert_eq!(ports.strength, Strength::Reduced);
+        assert!(ports.enforced.contains("others are refused"), "{}", ports.enforced);
+    }
 
     #[test]
     fn c19_the_landlock_row_tells_what_is_used_from_what_the_kernel_offers() {

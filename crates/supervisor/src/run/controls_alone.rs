@@ -63,6 +63,9 @@ fn workspace(mode: WorkspaceMode) -> Control {
         match mode {
             // Refused by the plan.
             WorkspaceMode::Review => "nothing",
+            WorkspaceMode::Pair => {
+                "pair: as direct, and what changes replace is kept; moved or linked out of it is nothing"
+            }
             WorkspaceMode::Direct => {
                 "direct: protected paths are read-only; nothing can be made or removed beside them"
             }

@@ -17,6 +17,7 @@ use ringfence_model::boundary::WorkspaceMode;
 use ringfence_model::id::RunId;
 use ringfence_policy::{CommandLine, Explanation};
 
+use crate::home::HomeError;
 use crate::load::LoadError;
 use crate::paths::PathsError;
 use crate::plan::PlanError;
@@ -42,6 +43,8 @@ pub struct Options {
 pub trait Person {
     /// The project's definition widens what may be reached and is not trusted: accept it?
     fn accept(&mut self, definition: &std::path::Path, widens: &[Widening]) -> bool;
+    /// A hook or server of the person's own agent configuration: may the agent have it inside?
+    fn bring(&mut self, words: &str) -> bool;
     /// One line that the person should see before the agent starts.
     fn note(&mut self, line: &str);
 }
@@ -66,6 +69,8 @@ pub struct Finished {
     pub cause: String,
     /// What went wrong on ringfence's side, if anything.
     pub failures: Vec<String>,
+    /// What the person should know, nothing of it a fault.
+    pub notes: Vec<String>,
     /// Denials, grouped.
     pub denied: Vec<Denied>,
     /// Groups that are not listed.
@@ -101,6 +106,12 @@ pub enum RunError {
     /// The policy cannot become a boundary.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// What decides about the run could be changed by it.
+    #[error(transparent)]
+    Exposed(#[from] crate::outside::Exposed),
+    /// The agent's home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
     /// The run's directory.
     #[error(transparent)]
     RunDir(#[from] RunDirError),

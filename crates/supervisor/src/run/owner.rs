@@ -6,8 +6,8 @@
 mod end;
 mod exec;
 mod gateway;
-mod inodes;
 mod inside;
+mod keeper;
 mod people;
 mod time;
 
@@ -30,7 +30,8 @@ use rustix::process::{Pid, Signal, pidfd_send_signal};
 use super::start::Traps;
 use super::{Finished, RunError, system};
 use crate::clock;
-use crate::control_server::ControlServer;
+use crate::control_server::{ControlServer, Question};
+use crate::pair::Keeper;
 use crate::plan::{HideWatch, HoldWatch};
 use crate::recorder::Recorder;
 use crate::reload::Reload;
@@ -70,6 +71,8 @@ pub struct Parts<'a> {
     pub held: Option<HoldWatch>,
     /// The organisation's policy as it was compiled.
     pub organisation: Option<Vec<u8>>,
+    /// Keeps what changes of a `pair` workspace replace.
+    pub keeper: Option<Keeper>,
 }
 
 /// How far the start has come.
@@ -79,6 +82,8 @@ struct Progress {
     ready: Option<(u32, Vec<Probe>)>,
     gateway: Option<Vec<Control>>,
     released: bool,
+    /// When, in milliseconds after the start: the agent's time begins then.
+    released_ms: u64,
 }
 
 /// A file grant that will end.
@@ -103,6 +108,9 @@ pub struct Owner<'a> {
     control: ControlServer,
     signals: OwnedFd,
     listener: Option<Listener>,
+    keeper: Option<Keeper>,
+    /// Questions that the keeper will answer.
+    asked: Vec<(u64, Question)>,
     agent: Option<(OwnedFd, Pid)>,
     master: Option<OwnedFd>,
     raw: Option<RawTerminal>,
@@ -147,6 +155,7 @@ enum Token {
     Link,
     Signals,
     Listener,
+    Keeper,
     Hidden,
     Held,
     Control,
@@ -199,6 +208,8 @@ impl<'a> Owner<'a> {
             control,
             signals,
             listener: None,
+            keeper: parts.keeper,
+            asked: Vec::new(),
             agent: None,
             master: None,
             raw: None,
@@ -249,6 +260,17 @@ impl<'a> Owner<'a> {
         clock::now().elapsed_ms(&self.recorder.start())
     }
 
+    /// For how long the agent has run and been idle. Building the boundary takes none of its time,
+    /// however slow the host is.
+    fn agent_ms(&self, elapsed: u64) -> (u64, u64) {
+        if !self.progress.released {
+            return (0, 0);
+        }
+        let released = self.progress.released_ms;
+        let idle_since = self.last_activity_ms.max(released);
+        (elapsed.saturating_sub(released), elapsed.saturating_sub(idle_since))
+    }
+
     fn active(&mut self) {
         self.last_activity_ms = self.elapsed_ms();
     }
@@ -267,6 +289,7 @@ impl<'a> Owner<'a> {
                 Token::Link => self.hear_gateway(),
                 Token::Signals => self.hear_signals(),
                 Token::Listener => self.hear_exec(),
+                Token::Keeper => self.hear_keeper(),
                 Token::Hidden => self.hide_what_appeared(),
                 Token::Held => self.hold_again(),
                 Token::Control => {}
@@ -290,6 +313,9 @@ impl<'a> Owner<'a> {
         watched.push((Token::Signals, PollFd::new(&self.signals, PollFlags::IN)));
         watched
             .extend(self.listener.iter().map(|l| (Token::Listener, PollFd::new(l, PollFlags::IN))));
+        watched.extend(
+            self.keeper.iter().map(|k| (Token::Keeper, PollFd::new(&k.link, PollFlags::IN))),
+        );
         watched.extend(self.hidden.as_ref().map(|h| (Token::Hidden, h.interest())));
         watched.extend(self.held.as_ref().map(|h| (Token::Held, h.interest())));
         watched.extend(self.control.interests().map(|fd| (Token::Control, fd)));
@@ -305,8 +331,8 @@ impl<'a> Owner<'a> {
     fn timeout(&self) -> Timespec {
         let now = clock::now();
         let elapsed = now.elapsed_ms(&self.recorder.start());
-        let idle = elapsed.saturating_sub(self.last_activity_ms);
-        let mut ms = self.watch.next_ms(elapsed, idle);
+        let (ran, idle) = self.agent_ms(elapsed);
+        let mut ms = self.watch.next_ms(ran, idle);
         if let Some(due) = self.recorder.next_due_ns() {
             ms = ms.min(due.saturating_sub(now.boot_ns) / 1_000_000 + 1);
         }

@@ -13,18 +13,22 @@ use ringfence_jail::{Launch, LaunchError, Probes, launch};
 use ringfence_model::boundary::{Boundary, ExecMode, MountKind, Tier, WorkspaceMode};
 use ringfence_model::event::{Event, Start};
 use ringfence_model::id::RunId;
-use ringfence_policy::Compiled;
+use ringfence_policy::{CommandLine, Compiled};
 use ringfence_sys::{landlock_rules, seccomp};
 
 use super::gateway::{self, Gateway};
 use super::owner::Owner;
 use super::{Finished, Options, Person as Asked, RunError, manifest, system};
 use crate::clock::{self, Moment};
+use crate::home;
 use crate::host::Person;
 use crate::load::Layers;
+use crate::pair;
 use crate::paths::{Paths, make_private};
 use crate::plan::{self, HoldWatch, Plan, Setting};
+use crate::program::Beside;
 use crate::recorder::Recorder;
+use crate::removal::HomeUse;
 use crate::rundir::{Cleanup, RunDir, RunInfo};
 use crate::trust::Trusted;
 use crate::{heal, mend, stdio};
@@ -41,13 +45,15 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
         .and_then(std::fs::canonicalize)
         .map_err(system("find the working directory"))?;
     let layers = Layers::read(&paths, &cwd, options.definition.as_deref(), begun)?;
-    let compiled = judge(&paths, &layers, options, asked)?;
+    let compiled = judge(&paths, &cwd, &layers, options, asked)?;
     floor(&compiled)?;
-    let mut prepared = Preparation::new(&paths, &cwd, options, compiled, &layers, begun)?;
+    let accepted = settle(&paths, &compiled, asked)?;
+    let known = Known { paths: &paths, cwd: &cwd, options, layers: &layers, accepted: &accepted };
+    let mut prepared = Preparation::new(&known, compiled, begun)?;
     for note in &prepared.plan.notes {
         asked.note(note);
     }
-    let result = prepared.start();
+    let result = prepared.start(asked);
     if result.is_err() {
         prepared.undo();
     }
@@ -85,13 +91,24 @@ fn floor(compiled: &Compiled) -> Result<(), RunError> {
 /// Compiles the layers; a project that widens anything must be trusted as it is now.
 fn judge(
     paths: &Paths,
+    cwd: &Path,
     layers: &Layers,
     options: &Options,
     asked: &mut dyn Asked,
 ) -> Result<Compiled, RunError> {
     let mut trusted = Trusted::load(paths)?;
     let accepted = layers.project_trusted(&trusted);
-    let compiled = layers.compile(&options.command_line, accepted)?;
+    let mut beside = Beside::find(&options.argv, cwd, &layers.facts.workspace, &paths.home);
+    let mut line = CommandLine { program: beside.profile.clone(), ..options.command_line.clone() };
+    let mut compiled = layers.compile(&line, accepted)?;
+    if let Some(without) = beside.unless_writable(&compiled, cwd) {
+        beside = without;
+        line.program = None;
+        compiled = layers.compile(&line, accepted)?;
+    }
+    if let Some(refused) = beside.refused.filter(|_| compiled.profile.is_none()) {
+        asked.note(&refused);
+    }
     for notice in &compiled.notices {
         asked.note(&format!("{} ({})", notice.value, notice.source));
     }
@@ -103,7 +120,7 @@ fn judge(
     };
     if stdio::interactive() && asked.accept(&text.path, &compiled.trust.widens) {
         trusted.accept(paths, &text.path, digest)?;
-        return Ok(layers.compile(&options.command_line, true)?);
+        return Ok(layers.compile(&line, true)?);
     }
     let list: Vec<String> = compiled
         .trust
@@ -112,6 +129,19 @@ fn judge(
         .map(|widening| format!("  {} ({})", widening.words, widening.source))
         .collect();
     Err(RunError::Untrusted { definition: text.path.display().to_string(), list: list.join("\n") })
+}
+
+/// Asks the person about the hooks and servers of their agent that have no answer yet.
+fn settle(
+    paths: &Paths,
+    compiled: &Compiled,
+    asked: &mut dyn Asked,
+) -> Result<Vec<home::entries::Entry>, RunError> {
+    let interactive = stdio::interactive();
+    let mut ask = |entry: &home::entries::Entry| interactive.then(|| asked.bring(&entry.words()));
+    let (accepted, notes) = home::settle(paths, Person::current().uid, compiled, &mut ask)?;
+    notes.iter().for_each(|note| asked.note(note));
+    Ok(accepted)
 }
 
 /// Everything between the judged policy and the running sandbox.
@@ -124,41 +154,45 @@ struct Preparation {
     lock: Option<OwnedFd>,
     uid: u32,
     stores: Vec<PathBuf>,
+    /// Held until the run is over: nobody removes the home that is kept for its name meanwhile.
+    _home: Option<HomeUse>,
     /// The organisation's policy as it was compiled.
     organisation: Option<Vec<u8>>,
+    /// Secrets of the agent's kept login.
+    secrets: Vec<String>,
 }
 
-/// What is known before the run has a directory.
-struct Judged<'a> {
+/// What is known before anything is prepared.
+struct Known<'a> {
     paths: &'a Paths,
     cwd: &'a Path,
     options: &'a Options,
     layers: &'a Layers,
+    /// Hooks and servers of the user's that the agent may have.
+    accepted: &'a [home::entries::Entry],
+}
+
+/// What is known before the run has a directory.
+struct Judged<'a> {
+    known: &'a Known<'a>,
     begun: Moment,
     person: Person,
     mode: WorkspaceMode,
 }
 
 impl Preparation {
-    fn new(
-        paths: &Paths,
-        cwd: &Path,
-        options: &Options,
-        compiled: Compiled,
-        layers: &Layers,
-        begun: Moment,
-    ) -> Result<Self, RunError> {
+    fn new(known: &Known<'_>, compiled: Compiled, begun: Moment) -> Result<Self, RunError> {
         let default = match (compiled.tier.value, stdio::interactive()) {
-            (Tier::Process, true) => WorkspaceMode::Direct,
+            (Tier::Process, true) => WorkspaceMode::Pair,
             (Tier::Process, false) => WorkspaceMode::Review,
             // Copy-on-write needs a mount; nothing is written in a project by default then.
             (Tier::Landlock, _) => WorkspaceMode::ReadOnly,
         };
         let mode = compiled.workspace.mode_or(default);
         let person = Person::current();
-        let run = RunDir::new(paths, RunId::new(begun.unix_ms(), random()?));
+        let run = RunDir::new(known.paths, RunId::new(begun.unix_ms(), random()?));
         let lock = run.create()?;
-        let judged = Judged { paths, cwd, options, layers, begun, person, mode };
+        let judged = Judged { known, begun, person, mode };
         Self::prepare(&judged, &run, lock, compiled).inspect_err(|_| {
             // Nothing was recorded yet: the run never was.
             run.unmark_live();
@@ -172,8 +206,11 @@ impl Preparation {
         lock: OwnedFd,
         compiled: Compiled,
     ) -> Result<Self, RunError> {
-        let Judged { paths, cwd, options, layers, begun, person, mode } = judged;
+        let Judged { known, begun, person, mode } = judged;
+        let Known { paths, cwd, options, layers, accepted } = known;
         let name = compiled.name.as_ref().map(|name| name.value.clone());
+        let home = name.as_ref().map(|name| HomeUse::share(paths, name)).transpose();
+        let home = home.map_err(system("use the sandbox's kept home"))?;
         let private_home = match &name {
             Some(name) => paths.homes().join(name.as_str()),
             None => run.home(),
@@ -182,6 +219,7 @@ impl Preparation {
         if compiled.tier.value == Tier::Landlock {
             make_private(&run.temporary())?;
         }
+        let ready = home::prepare(paths, person.uid, &compiled, run, &private_home, accepted)?;
         let setting = Setting {
             person,
             home: &paths.home,
@@ -192,12 +230,15 @@ impl Preparation {
             mode: *mode,
             start_unix_s: begun.unix_s,
             definitions: &layers.files(),
+            brought: &ready.copies,
             variable: &|name| std::env::var(name).ok(),
         };
-        let plan = match compiled.tier.value {
+        let mut plan = match compiled.tier.value {
             Tier::Process => plan::assemble(&compiled, &setting)?,
             Tier::Landlock => plan::assemble_alone(&compiled, &setting)?,
         };
+        crate::outside::check(paths, &plan.boundary)?;
+        plan.notes.extend(ready.notes);
         make_layers(&plan)?;
         let program = options.argv.first().map(Path::new).and_then(Path::file_name);
         let agent = compiled.profile.as_ref().map_or_else(
@@ -229,7 +270,9 @@ impl Preparation {
             lock: Some(lock),
             uid: person.uid,
             stores,
+            _home: home,
             organisation: layers.organisation.as_ref().map(|text| text.bytes.clone()),
+            secrets: ready.secrets,
         })
     }
 
@@ -246,7 +289,7 @@ impl Preparation {
         }
     }
 
-    fn start(&mut self) -> Result<Finished, RunError> {
+    fn start(&mut self, asked: &mut dyn Asked) -> Result<Finished, RunError> {
         let standard = stdio::plan().map_err(system("examine the standard descriptors"))?;
         let hidden = self.plan.hidden.take();
         let organisation = self.organisation.take();
@@ -259,12 +302,14 @@ impl Preparation {
         self.plan.placeholders.create().map_err(system("hold the project's protected names"))?;
         let held = HoldWatch::start(&boundary.mounts)
             .map_err(system("watch the project's protected names"))?;
+        let keeper = self.keeper(asked)?;
         let filter = seccomp::compile(
             seccomp::Options {
                 debug: boundary.debug,
                 exec_base: boundary.exec == ExecMode::Base,
                 notify_exec: true,
                 shared: boundary.tier == Tier::Landlock,
+                notify_writes: boundary.workspace.mode == WorkspaceMode::Pair,
             },
             seccomp::Arch::NATIVE,
         )
@@ -288,6 +333,7 @@ impl Preparation {
         self.run.write_json("policy.json", self.compiled.as_ref())?;
         let mut recorder = Recorder::create(&self.run, heal::subject(&self.info), self.begun)?;
         recorder.know_secrets(secrets(boundary));
+        recorder.know_secrets(std::mem::take(&mut self.secrets));
         self.record_start(&mut recorder, &group)?;
         let owner = Owner::new(super::owner::Parts {
             run: &self.run,
@@ -305,13 +351,40 @@ impl Preparation {
             hidden,
             held,
             organisation,
+            keeper,
         })?;
-        let finished = owner.watch_over()?;
+        let mut finished = owner.watch_over()?;
+        match home::logins::take_back(&self.run) {
+            Ok(kept) => finished.notes.extend(kept),
+            Err(error) => finished.failures.push(error.to_string()),
+        }
         if heal::clean(&self.run) {
             self.run.unmark_live();
         }
         drop(self.lock.take());
-        Ok(Finished { changes: self.run.layer().exists(), ..finished })
+        let changes = match boundary.workspace.mode {
+            WorkspaceMode::Pair => pair::Place::of(&self.run).has_changes(),
+            _ => self.run.layer().exists(),
+        };
+        Ok(Finished { changes, ..finished })
+    }
+
+    /// In a `pair` workspace: who keeps what changes replace.
+    fn keeper(&self, asked: &mut dyn Asked) -> Result<Option<pair::Keeper>, RunError> {
+        let workspace = &self.plan.boundary.workspace;
+        if workspace.mode != WorkspaceMode::Pair {
+            return Ok(None);
+        }
+        let place = pair::Place::of(&self.run);
+        place.make().map_err(system("make the journal of the workspace"))?;
+        if !place.shares_a_file_system(&workspace.root) {
+            asked.note(
+                "the project is on another file system than ringfence's state: what is deleted is copied first",
+            );
+        }
+        pair::Keeper::start(place, &self.plan.boundary)
+            .map(Some)
+            .map_err(system("start the keeper of the workspace"))
     }
 
     fn group(&self, homes: &Homes, name: &str) -> Result<Group, RunError> {

@@ -4,6 +4,7 @@
 //! the fork; [`install`] lays it on the calling thread and allocates nothing. What is not in the
 //! table must never be allowed, on any architecture, with any option.
 
+pub mod changes;
 mod compile;
 pub mod inode;
 mod install;
@@ -33,6 +34,9 @@ pub struct Options {
     /// No namespace keeps the caller from the host's own objects: see [`SHARED`]. The listener then
     /// gets the calls that change modes and times of files, too.
     pub shared: bool,
+    /// What opens a file for writing, or makes, moves, removes a name or changes a mode, goes to the
+    /// listener as well.
+    pub notify_writes: bool,
 }
 
 /// An architecture that the table covers.

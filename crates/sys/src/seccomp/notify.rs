@@ -14,6 +14,9 @@ const GET_NOTIF_SIZES: libc::c_ulong = 3;
 const IOCTL_RECV: libc::Ioctl = 0xc050_2100_u32 as libc::Ioctl;
 const IOCTL_SEND: libc::Ioctl = 0xc018_2101_u32 as libc::Ioctl;
 const IOCTL_ID_VALID: libc::Ioctl = 0x4008_2102_u32 as libc::Ioctl;
+const IOCTL_SET_FLAGS: libc::Ioctl = 0x4008_2104_u32 as libc::Ioctl;
+/// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`.
+const SYNC_WAKE_UP: libc::c_ulong = 1;
 /// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`.
 const FLAG_CONTINUE: u32 = 1;
 
@@ -187,6 +190,13 @@ impl Listener {
         }
     }
 
+    /// Asks the kernel to wake caller and listener on one processor (Linux 6.6): a call that is
+    /// answered at once then costs a tenth. Older kernels go on as they are.
+    pub fn wake_in_place(&self) {
+        // SAFETY: the call takes a number and touches no memory of ours.
+        let _ = unsafe { libc::ioctl(self.fd.as_raw_fd(), IOCTL_SET_FLAGS, SYNC_WAKE_UP) };
+    }
+
     /// Lets the kernel run the syscall.
     ///
     /// # Errors
@@ -225,6 +235,12 @@ impl Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl From<Listener> for OwnedFd {
+    fn from(listener: Listener) -> Self {
+        listener.fd
     }
 }
 

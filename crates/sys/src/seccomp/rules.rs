@@ -24,10 +24,10 @@ pub(super) enum Block {
     Ioctl { inodes: bool },
     Shared(Shared),
     Send { argument: u32 },
-    Mknod { argument: u32 },
-    Mode { argument: u32 },
-    Open { flags: u32 },
-    Renameat2,
+    Mknod { argument: u32, permit: Action },
+    Mode { argument: u32, permit: Action },
+    Open { flags: u32, permit: Action },
+    Renameat2 { permit: Action },
 }
 
 pub(super) const fn errno(value: i32) -> Action {
@@ -103,6 +103,9 @@ const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
 /// `O_CREAT`, and the bit of `O_TMPFILE` that is not `O_DIRECTORY` (asm-generic/fcntl.h; the same
 /// on x86_64 and aarch64, unlike `O_DIRECTORY`).
 const MAKES_A_FILE: u32 = 0o100 | 0o20_000_000;
+/// The flags of open(2) that let it change something: an access mode other than `O_RDONLY`, and
+/// `O_TRUNC`, with which `O_RDONLY` truncates, too (asm-generic/fcntl.h; the same on both).
+const WRITES: u32 = 0o3 | 0o1000;
 const RENAME_WHITEOUT: u32 = 4;
 const FILE_TYPE: u32 = libc::S_IFMT;
 /// No type means a regular file.
@@ -119,6 +122,7 @@ impl Block {
 
     fn of_rule(rule: Rule, options: Options) -> Self {
         let unless = |refuse: bool| Self::Answer(if refuse { REFUSED } else { Action::Allow });
+        let permit = if options.notify_writes { Action::Notify } else { Action::Allow };
         match rule {
             Rule::Allow => Self::Answer(Action::Allow),
             Rule::Refuse => Self::Answer(REFUSED),
@@ -137,13 +141,14 @@ impl Block {
             Rule::Ioctl => Self::Ioctl { inodes: false },
             Rule::SendArg2 => Self::Send { argument: 2 },
             Rule::SendArg3 => Self::Send { argument: 3 },
-            Rule::MknodArg1 => Self::Mknod { argument: 1 },
-            Rule::MknodArg2 => Self::Mknod { argument: 2 },
-            Rule::ModeArg1 => Self::Mode { argument: 1 },
-            Rule::ModeArg2 => Self::Mode { argument: 2 },
-            Rule::OpenArg1 => Self::Open { flags: 1 },
-            Rule::OpenArg2 => Self::Open { flags: 2 },
-            Rule::Renameat2 => Self::Renameat2,
+            Rule::Names => Self::Answer(permit),
+            Rule::MknodArg1 => Self::Mknod { argument: 1, permit },
+            Rule::MknodArg2 => Self::Mknod { argument: 2, permit },
+            Rule::ModeArg1 => Self::Mode { argument: 1, permit },
+            Rule::ModeArg2 => Self::Mode { argument: 2, permit },
+            Rule::OpenArg1 => Self::Open { flags: 1, permit },
+            Rule::OpenArg2 => Self::Open { flags: 2, permit },
+            Rule::Renameat2 => Self::Renameat2 { permit },
         }
     }
 }
@@ -157,7 +162,7 @@ pub(super) fn emit(asm: &mut Assembler, block: Block) {
             low(asm, 0);
             let more: &[u32] = if debug { &[ADDR_NO_RANDOMIZE] } else { &[] };
             let values: Vec<u32> = PERSONALITIES.iter().chain(more).copied().collect();
-            allow_values(asm, &values, REFUSED);
+            allow_values(asm, &values, REFUSED, Action::Allow);
         }
         Block::Prctl => prctl(asm),
         Block::Seccomp => seccomp(asm),
@@ -175,20 +180,20 @@ pub(super) fn emit(asm: &mut Assembler, block: Block) {
         Block::Send { argument } => {
             refuse_bits(asm, argument, MSG_FASTOPEN, errno(libc::EOPNOTSUPP), Action::Allow);
         }
-        Block::Mknod { argument } => {
+        Block::Mknod { argument, permit } => {
             // The kernel's umode_t has 16 bits; the type is in the upper four of them.
             let refuse = asm.label();
             low(asm, argument);
             asm.any_set(SET_ID, refuse, NEXT);
             asm.and(FILE_TYPE);
-            allow_values(asm, &NODE_TYPES, REFUSED);
+            allow_values(asm, &NODE_TYPES, REFUSED, permit);
             asm.bind(refuse);
             asm.ret(REFUSED.value());
         }
-        Block::Mode { argument } => refuse_bits(asm, argument, SET_ID, REFUSED, Action::Allow),
-        Block::Open { flags } => open(asm, flags),
-        Block::Renameat2 => {
-            refuse_bits(asm, 4, RENAME_WHITEOUT, errno(libc::EINVAL), Action::Allow)
+        Block::Mode { argument, permit } => refuse_bits(asm, argument, SET_ID, REFUSED, permit),
+        Block::Open { flags, permit } => open(asm, flags, permit),
+        Block::Renameat2 { permit } => {
+            refuse_bits(asm, 4, RENAME_WHITEOUT, errno(libc::EINVAL), permit);
         }
     }
 }
@@ -202,18 +207,12 @@ pub(super) fn low(asm: &mut Assembler, n: u32) {
     asm.load(low_half(n));
 }
 
-/// Refuses with `refusal` if the low half of argument `n` has one of `bits`, answers `otherwise` else.
-pub(super) fn refuse_bits(
-    asm: &mut Assembler,
-    n: u32,
-    bits: u32,
-    refusal: Action,
-    otherwise: Action,
-) {
+/// Refuses with `refusal` if the low half of argument `n` has one of `bits`, permits otherwise.
+pub(super) fn refuse_bits(asm: &mut Assembler, n: u32, bits: u32, refusal: Action, permit: Action) {
     let refuse = asm.label();
     low(asm, n);
     asm.any_set(bits, refuse, NEXT);
-    asm.ret(otherwise.value());
+    asm.ret(permit.value());
     asm.bind(refuse);
     asm.ret(refusal.value());
 }
@@ -225,24 +224,30 @@ fn jump_values(asm: &mut Assembler, values: &[u32], target: Label) {
     }
 }
 
-/// Allows the accumulator's `values`, answers `refusal` otherwise.
-pub(super) fn allow_values(asm: &mut Assembler, values: &[u32], refusal: Action) {
+/// Permits the accumulator's `values`, answers `refusal` otherwise.
+pub(super) fn allow_values(asm: &mut Assembler, values: &[u32], refusal: Action, permit: Action) {
     let allow = asm.label();
     jump_values(asm, values, allow);
     asm.ret(refusal.value());
     asm.bind(allow);
-    asm.ret(Action::Allow.value());
+    asm.ret(permit.value());
 }
 
 /// Flags in argument `flags`, the mode in the next one. Most calls make nothing, and the kernel then
 /// ignores the mode, which may be anything: they return first.
-fn open(asm: &mut Assembler, flags: u32) {
+fn open(asm: &mut Assembler, flags: u32, permit: Action) {
     let makes = asm.label();
     low(asm, flags);
     asm.any_set(MAKES_A_FILE, makes, NEXT);
-    asm.ret(Action::Allow.value());
+    if permit != Action::Allow {
+        let writes = asm.label();
+        asm.any_set(WRITES, writes, NEXT);
+        asm.ret(Action::Allow.value());
+        asm.bind(writes);
+    }
+    asm.ret(permit.value());
     asm.bind(makes);
-    refuse_bits(asm, flags + 1, SET_ID, REFUSED, Action::Allow);
+    refuse_bits(asm, flags + 1, SET_ID, REFUSED, permit);
 }
 
 /// The kernel reads `unsigned long` here: an upper half that is not zero is refused too.
@@ -265,7 +270,7 @@ fn prctl(asm: &mut Assembler) {
     asm.gt(PR_HIGHEST, named, NEXT);
     asm.ret(Action::Allow.value());
     asm.bind(named);
-    allow_values(asm, &[PR_SET_VMA, PR_SET_PTRACER], errno(libc::EINVAL));
+    allow_values(asm, &[PR_SET_VMA, PR_SET_PTRACER], errno(libc::EINVAL), Action::Allow);
     asm.bind(refuse);
     asm.ret(REFUSED.value());
 }
@@ -316,7 +321,7 @@ fn typed(asm: &mut Assembler, types: &[u32], protocols: &[u32]) {
     asm.ret(errno(libc::EPROTONOSUPPORT).value());
     asm.bind(known);
     low(asm, 2);
-    allow_values(asm, protocols, errno(libc::EPROTONOSUPPORT));
+    allow_values(asm, protocols, errno(libc::EPROTONOSUPPORT), Action::Allow);
 }
 
 fn inet(asm: &mut Assembler) {
@@ -328,7 +333,7 @@ fn inet(asm: &mut Assembler) {
     for (label, protocol) in [(stream, TCP), (datagram, UDP)] {
         asm.bind(label);
         low(asm, 2);
-        allow_values(asm, &[0, protocol], errno(libc::EPROTONOSUPPORT));
+        allow_values(asm, &[0, protocol], errno(libc::EPROTONOSUPPORT), Action::Allow);
     }
 }
 
@@ -345,7 +350,7 @@ fn ioctl(asm: &mut Assembler, more: &[u32]) {
     asm.bind(btrfs);
     low(asm, 1);
     asm.and(COMMAND_NUMBER);
-    allow_values(asm, &SHARED_WITH_BTRFS, errno(libc::ENOTTY));
+    allow_values(asm, &SHARED_WITH_BTRFS, errno(libc::ENOTTY), Action::Allow);
     asm.bind(unknown);
     asm.ret(errno(libc::ENOTTY).value());
     asm.bind(refuse);

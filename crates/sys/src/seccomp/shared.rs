@@ -120,7 +120,7 @@ pub(super) fn emit(asm: &mut Assembler, shared: Shared) {
         Shared::StreamPair => stream_pair(asm),
         Shared::OwnProcess => {
             low(asm, 0);
-            allow_values(asm, &[0], REFUSED);
+            allow_values(asm, &[0], REFUSED, Action::Allow);
         }
         Shared::OwnKind(first) => own_kind(asm, first),
         Shared::Mode(argument) => refuse_bits(asm, argument, SET_ID, REFUSED, Action::Notify),
@@ -139,7 +139,7 @@ fn stream_pair(asm: &mut Assembler) {
     asm.ret(errno(libc::EPROTONOSUPPORT).value());
     asm.bind(protocol);
     low(asm, 2);
-    allow_values(asm, &[0, libc::AF_UNIX as u32], errno(libc::EPROTONOSUPPORT));
+    allow_values(asm, &[0, libc::AF_UNIX as u32], errno(libc::EPROTONOSUPPORT), Action::Allow);
 }
 
 fn own_kind(asm: &mut Assembler, first: u32) {
@@ -150,5 +150,5 @@ fn own_kind(asm: &mut Assembler, first: u32) {
     asm.ret(REFUSED.value());
     asm.bind(kind);
     low(asm, 1);
-    allow_values(asm, &[0], REFUSED);
+    allow_values(asm, &[0], REFUSED, Action::Allow);
 }

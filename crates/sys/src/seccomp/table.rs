@@ -44,7 +44,9 @@ pub enum Class {
     Absent,
 }
 
-/// How a syscall is answered. `EPERM` etc. name the errno of a refusal.
+/// How a syscall is answered. `EPERM` etc. name the errno of a refusal. What `Names` and the rules
+/// about modes and flags allow goes to the listener with [`super::Options::notify_writes`]: all of it
+/// but opening for reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// Allowed with any arguments.
@@ -59,6 +61,8 @@ pub enum Rule {
     MemfdCreate,
     /// Allowed, handed to the listener with [`super::Options::notify_exec`].
     Execve,
+    /// Allowed, handed to the listener with [`super::Options::notify_writes`].
+    Names,
     /// `clone(flags, …)`: EPERM with a namespace flag.
     Clone,
     /// `unshare(flags)`: only flags that make no namespace, else EPERM.
@@ -192,17 +196,17 @@ pub const SYSCALLS: &[Syscall] = table! {
         fstat                     5  80 Allow;
         lstat                     6   - Allow;
         access                   21   - Allow;
-        truncate                 76  45 Allow;
+        truncate                 76  45 Names;
         getdents                 78   - Allow;
         getcwd                   79  17 Allow;
         chdir                    80  49 Allow;
         fchdir                   81  50 Allow;
-        rename                   82   - Allow;
-        mkdir                    83   - Allow       "the kernel drops set-id bits from the mode";
-        rmdir                    84   - Allow;
-        link                     86   - Allow;
-        unlink                   87   - Allow;
-        symlink                  88   - Allow;
+        rename                   82   - Names;
+        mkdir                    83   - Names       "the kernel drops set-id bits from the mode";
+        rmdir                    84   - Names;
+        link                     86   - Names;
+        unlink                   87   - Names;
+        symlink                  88   - Names;
         readlink                 89   - Allow;
         chmod                    90   - ModeArg1;
         fchmod                   91  52 ModeArg1;
@@ -231,15 +235,15 @@ pub const SYSCALLS: &[Syscall] = table! {
         inotify_init            253   - Allow;
         inotify_add_watch       254  27 Allow;
         inotify_rm_watch        255  28 Allow;
-        mkdirat                 258  34 Allow       "the kernel drops set-id bits from the mode";
+        mkdirat                 258  34 Names       "the kernel drops set-id bits from the mode";
         mknodat                 259  33 MknodArg2;
         fchownat                260  54 Allow;
         futimesat               261   - Allow;
         newfstatat              262  79 Allow;
-        unlinkat                263  35 Allow;
-        renameat                264  38 Allow;
-        linkat                  265  37 Allow;
-        symlinkat               266  36 Allow;
+        unlinkat                263  35 Names;
+        renameat                264  38 Names;
+        linkat                  265  37 Names;
+        symlinkat               266  36 Names;
         readlinkat              267  78 Allow;
         fchmodat                268  53 ModeArg2;
         faccessat               269  48 Allow;

@@ -12,7 +12,7 @@ pub fn random_data(random: &mut Random, arch: Arch) -> SeccompData {
         // Mostly syscalls whose arguments matter.
         3 => arch.number(&SYSCALLS[random.next() as usize % SYSCALLS.len()]).unwrap_or(0).into(),
         _ => {
-            const ARGUED: [&str; 19] = [
+            const ARGUED: [&str; 22] = [
                 "clone",
                 "unshare",
                 "personality",
@@ -32,8 +32,11 @@ pub fn random_data(random: &mut Random, arch: Arch) -> SeccompData {
                 "fchmod",
                 "fchmodat",
                 "fchmodat2",
+                "unlinkat",
+                "open",
+                "creat",
             ];
-            arch.number(row(random.pick(&ARGUED))).unwrap().into()
+            arch.number(row(random.pick(&ARGUED))).unwrap_or(0).into()
         }
     };
     let foreign = random.next().is_multiple_of(50);

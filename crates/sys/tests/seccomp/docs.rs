@@ -30,7 +30,7 @@ fn title(class: Class) -> &'static str {
 /// What a rule with arguments allows, and how the rest is answered.
 fn words(rule: Rule) -> Option<(&'static str, &'static str)> {
     Some(match rule {
-        Rule::Allow | Rule::Refuse | Rule::Missing => return None,
+        Rule::Allow | Rule::Names | Rule::Refuse | Rule::Missing => return None,
         Rule::Debug => ("with `debug`", "EPERM"),
         Rule::MemfdCreate => ("unless only the base may be executed", "EPERM"),
         Rule::Execve => ("always; seen by the supervisor where exec is recorded", "-"),
@@ -98,7 +98,7 @@ fn render() -> String {
     }
     out += "\n## Allowed\n\n| class | syscalls |\n|---|---|\n";
     for class in classes() {
-        let list = names(class, |r| r == Rule::Allow);
+        let list = names(class, |r| matches!(r, Rule::Allow | Rule::Names));
         if !list.is_empty() {
             let list: Vec<_> = list.iter().map(|s| format!("`{}`", s.name)).collect();
             writeln!(out, "| {} | {} |", title(class), list.join(" ")).unwrap();

@@ -432,6 +432,29 @@ fn exec_options() {
     });
 }
 
+/// What a `pair` workspace must hear of, and what it must not be slowed by.
+#[test]
+fn writes_are_told_and_reads_are_not() {
+    on_both(Options { notify_writes: true, ..PLAIN }, |f| {
+        for flags in [0o1, 0o2, 0o3, 0o100, 0o1000, 0o1101, 0o2002] {
+            assert_eq!(f.call("openat", &[0, 0, flags, 0o644]), Action::Notify, "{flags:o}");
+        }
+        for flags in [0, 0o200_000, 0o2_000_000, 0o4000] {
+            assert_eq!(f.call("openat", &[0, 0, flags, u64::MAX]), Action::Allow, "{flags:o}");
+        }
+        assert_eq!(f.call("openat", &[0, 0, 0o101, 0o4755]), EPERM);
+        for name in ["unlinkat", "renameat2", "mkdirat", "symlinkat", "linkat", "truncate"] {
+            assert_eq!(f.call(name, &[]), Action::Notify, "{name}");
+        }
+        for name in ["fchmod", "fchmodat", "fchmodat2", "mknodat"] {
+            assert_eq!(f.call(name, &[]), Action::Notify, "{name}");
+        }
+        for name in ["read", "write", "newfstatat", "ftruncate", "execve", "utimensat"] {
+            assert_eq!(f.call(name, &[]), Action::Allow, "{name}");
+        }
+    });
+}
+
 /// The kernel takes 4096 instructions and counts those of stacked filters together (32768).
 #[test]
 fn programs_leave_room_for_the_agents_own_filters() {

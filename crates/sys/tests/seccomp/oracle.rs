@@ -12,6 +12,11 @@ pub fn judge(options: Options, arch: Arch, data: &SeccompData) -> Action {
     let row = SYSCALLS.iter().find(|s| arch.number(s).map(u32::from) == Some(data.nr));
     let Some(row) = row else { return ENOSYS };
     let allow_if = |holds: bool, refusal: Action| if holds { Action::Allow } else { refusal };
+    // What changes a file or a name, where it is not refused.
+    let write = |holds: bool, refusal: Action| match (holds, options.notify_writes) {
+        (true, true) => Action::Notify,
+        (holds, _) => allow_if(holds, refusal),
+    };
     let args = &data.args;
     // What the kernel sees of an `int`.
     let int = |n: usize| args[n] as u32;
@@ -52,13 +57,20 @@ pub fn judge(options: Options, arch: Arch, data: &SeccompData) -> Action {
         "Ioctl" => ioctl(int(1)),
         "SendArg2" => allow_if(int(2) & 0x2000_0000 == 0, EOPNOTSUPP),
         "SendArg3" => allow_if(int(3) & 0x2000_0000 == 0, EOPNOTSUPP),
-        "MknodArg1" => mknod(args[1] as u16),
-        "MknodArg2" => mknod(args[2] as u16),
-        "ModeArg1" => allow_if(!set_id(args[1]), EPERM),
-        "ModeArg2" => allow_if(!set_id(args[2]), EPERM),
-        "OpenArg1" => allow_if(!makes_a_file(int(1)) || !set_id(args[2]), EPERM),
-        "OpenArg2" => allow_if(!makes_a_file(int(2)) || !set_id(args[3]), EPERM),
-        "Renameat2" => allow_if(int(4) & 4 == 0, EINVAL),
+        "Names" => write(true, EPERM),
+        "MknodArg1" => write(mknod(args[1] as u16), EPERM),
+        "MknodArg2" => write(mknod(args[2] as u16), EPERM),
+        "ModeArg1" => write(!set_id(args[1]), EPERM),
+        "ModeArg2" => write(!set_id(args[2]), EPERM),
+        "OpenArg1" | "OpenArg2" => {
+            let at = if row.name == "open" { 1 } else { 2 };
+            match (makes_a_file(int(at)), writes(int(at))) {
+                (true, _) => write(!set_id(args[at + 1]), EPERM),
+                (false, true) => write(true, EPERM),
+                (false, false) => Action::Allow,
+            }
+        }
+        "Renameat2" => write(int(4) & 4 == 0, EINVAL),
         other => panic!("the oracle does not know rule {other}"),
     }
 }
@@ -120,9 +132,8 @@ fn ioctl(command: u32) -> Action {
     }
 }
 
-fn mknod(mode: u16) -> Action {
-    let file = matches!(mode >> 12, 0 | 1 | 8 | 12);
-    if file && !set_id(mode.into()) { Action::Allow } else { EPERM }
+fn mknod(mode: u16) -> bool {
+    matches!(mode >> 12, 0 | 1 | 8 | 12) && !set_id(mode.into())
 }
 
 /// S_ISUID is bit 11 of the kernel's 16-bit mode, S_ISGID bit 10.
@@ -133,4 +144,9 @@ fn set_id(mode: u64) -> bool {
 /// O_CREAT is bit 6, __O_TMPFILE bit 22.
 fn makes_a_file(flags: u32) -> bool {
     flags >> 6 & 1 == 1 || flags >> 22 & 1 == 1
+}
+
+/// O_WRONLY and O_RDWR are the two lowest bits, O_TRUNC bit 9.
+fn writes(flags: u32) -> bool {
+    !flags.is_multiple_of(4) || flags >> 9 & 1 == 1
 }

@@ -26,7 +26,9 @@ fn libseccomp_rules(rule: Rule, context: &mut ScmpFilterContext, nr: ScmpSyscall
             .expect("libseccomp takes a rule");
     };
     match rule {
-        Rule::Allow | Rule::Execve | Rule::MemfdCreate => rule_for(ScmpAction::Allow, &[]),
+        Rule::Allow | Rule::Names | Rule::Execve | Rule::MemfdCreate => {
+            rule_for(ScmpAction::Allow, &[])
+        }
         Rule::Missing => rule_for(ScmpAction::Errno(38), &[]),
         // The default action of the context.
         Rule::Refuse | Rule::Debug => {}

@@ -11,6 +11,7 @@
 pub mod dns;
 pub mod http;
 pub mod proxy;
+pub mod registry;
 pub mod tcp;
 pub mod tls;
 pub mod tree;

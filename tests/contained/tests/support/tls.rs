@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ringfence_contained_tests::free_port;
+
 use super::tcp::{Server, lock, read_until};
 
 /// `handshake_failure`, RFC 8446 section 6.
@@ -181,9 +183,4 @@ impl Drop for OpenSsl {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port of 127.0.0.1 that was free a moment ago.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
 use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -262,16 +261,6 @@ pub fn machine_address6() -> Option<IpAddr> {
     socket.connect("[2001:db8::1]:9").or_else(|_| socket.connect("[fd00::1]:9")).ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
-}
-
-/// Says that a part of a test cannot run here, and why; where every part must run, it fails.
-pub fn skip(what: &str, why: &str) {
-    assert!(
-        std::env::var_os("RINGFENCE_NO_SKIPS").is_none(),
-        "{what} must not be skipped here: {why}"
-    );
-    // Not `eprintln!`: what it says is hidden when a test passes.
-    let _ = writeln!(std::io::stderr(), "SKIPPED {what}: {why}");
 }
 
 /// Waits until `done` is true.

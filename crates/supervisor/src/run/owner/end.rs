@@ -148,13 +148,15 @@ impl Owner<'_> {
 
     pub(super) fn summary(&self, cause: String, code: i32) -> Finished {
         let (groups, more_denied) = self.recorder.denial_groups();
+        let hints = crate::bundles::Hints::default();
         let denied = groups
             .iter()
             .map(|group| Denied {
-                explanation: ringfence_policy::explain(
+                explanation: crate::view::explained(
                     &self.compiled,
                     &group.request,
                     &group.decision,
+                    &hints,
                 ),
                 count: group.count,
             })
@@ -164,6 +166,7 @@ impl Owner<'_> {
             code,
             cause,
             failures: self.failures.clone(),
+            notes: Vec::new(),
             denied,
             more_denied,
             changes: false,

@@ -1,10 +1,10 @@
 //! Program starts as seen: recorded before the kernel goes on, never decided here.
 
-use ringfence_model::event::Event;
 use ringfence_sys::seccomp;
-use ringfence_sys::seccomp::remote::{RemoteError, read_exec};
+use ringfence_sys::seccomp::notify::Listener;
 
 use super::Owner;
+use crate::{exec_seen, inodes};
 
 impl Owner<'_> {
     pub(super) fn hear_exec(&mut self) {
@@ -17,29 +17,12 @@ impl Owner<'_> {
         };
         let Ok(notification) = listener.receive() else { return };
         if seccomp::inode::is_inode(notification.data.nr) {
-            super::inodes::answer(self.boundary, listener, &notification);
+            inodes::answer(self.boundary, listener, &notification);
             return self.active();
         }
-        let recorded = match read_exec(listener, &notification) {
-            Ok(seen) => {
-                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                let truncated = seen.path.truncated || seen.argv.truncated;
-                let event = Event::Exec {
-                    pid: notification.pid,
-                    path: text(&seen.path.bytes),
-                    argv: seen.argv.arguments.iter().map(|argument| text(argument)).collect(),
-                    truncated,
-                };
-                self.recorder.exec(&event)
-            }
-            Err(RemoteError::Notify(_)) => Ok(()),
-            Err(error) => {
-                let what = format!(
-                    "a program start of process {} could not be read: {error}",
-                    notification.pid
-                );
-                self.recorder.exec(&Event::Sensor { what })
-            }
+        let recorded = match exec_seen::event(listener, &notification) {
+            Some(event) => self.recorder.exec(&event),
+            None => Ok(()),
         };
         let mut unrecorded = None;
         let answer = match recorded {
@@ -56,5 +39,17 @@ impl Owner<'_> {
             self.shut(why);
         }
         self.active();
+    }
+
+    /// Watches the starts of one more tree of processes. In a `pair` workspace the keeper does, which
+    /// must hear of its changes as well.
+    pub(super) fn listen(&mut self, listener: Listener) {
+        let Some(keeper) = &self.keeper else {
+            self.listener = Some(listener);
+            return;
+        };
+        if keeper.listen(listener.into()).is_err() {
+            self.lose_keeper();
+        }
     }
 }

@@ -33,7 +33,8 @@ impl Owner<'_> {
                 self.fail(build_error(error));
             }
             FromInside::Built { capture, ipv6, .. } => self.built(capture, ipv6, descriptors),
-            FromInside::Ready { landlock, probes } => self.ready(landlock, probes, descriptors),
+            FromInside::Listening {} => self.listening(descriptors),
+            FromInside::Ready { landlock, probes } => self.ready(landlock, probes),
             FromInside::ExecFailed { program, errno } => {
                 self.fail(exec_error(program, errno));
             }
@@ -64,7 +65,17 @@ impl Owner<'_> {
         self.release();
     }
 
-    pub(super) fn ready(&mut self, landlock: u32, probes: Vec<Probe>, descriptors: Vec<OwnedFd>) {
+    pub(super) fn listening(&mut self, descriptors: Vec<OwnedFd>) {
+        match descriptors.into_iter().next().map(Listener::new).transpose() {
+            Ok(listener) => listener.into_iter().for_each(|listener| self.listen(listener)),
+            Err(error) => {
+                let source = std::io::Error::other(error);
+                self.fail(RunError::System { what: "watch program starts".to_owned(), source });
+            }
+        }
+    }
+
+    pub(super) fn ready(&mut self, landlock: u32, probes: Vec<Probe>) {
         let open: Vec<String> = probes
             .iter()
             .filter(|probe| !probe.held)
@@ -73,15 +84,6 @@ impl Owner<'_> {
         if !open.is_empty() {
             self.fail(RunError::SelfTest(open.join("\n")));
             return;
-        }
-        let listener = descriptors.into_iter().next().map(Listener::new).transpose();
-        match listener {
-            Ok(listener) => self.listener = listener,
-            Err(error) => {
-                let source = std::io::Error::other(error);
-                self.fail(RunError::System { what: "watch program starts".to_owned(), source });
-                return;
-            }
         }
         self.progress.ready = Some((landlock, probes));
         self.release();
@@ -111,6 +113,7 @@ impl Owner<'_> {
         }
         self.traps = None;
         self.progress.released = true;
+        self.progress.released_ms = self.elapsed_ms();
         if let Err(source) = fdpass::send(self.sandbox.life.as_fd(), b"go", &[]) {
             self.fail(RunError::System { what: "release the agent".to_owned(), source });
         }

@@ -7,12 +7,25 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::Owner;
 use crate::limits::TERMINATE_GRACE_MS;
+use crate::pair::ToKeeper;
 use crate::stdio;
 
 impl Owner<'_> {
     pub(super) fn answer_control(&mut self) {
         for question in self.control.turn() {
             let answer = match &question.verb {
+                Verb::Checkpoint { name } => {
+                    let (verb, name) = (format!("checkpoint {name}"), name.clone());
+                    let message = |id, unix_s| ToKeeper::Mark { id, name, unix_s };
+                    self.ask_keeper(question, verb, message);
+                    continue;
+                }
+                Verb::Restore { to } => {
+                    let (verb, to) = (format!("restore {to}"), to.clone());
+                    let message = |id, unix_s| ToKeeper::Restore { id, to, unix_s };
+                    self.ask_keeper(question, verb, message);
+                    continue;
+                }
                 Verb::Status {} => Answer::Status(Box::new(self.status())),
                 Verb::Judge { request } => Answer::Judged { decision: self.judge(request) },
                 Verb::Kill {} => {

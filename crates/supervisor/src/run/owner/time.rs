@@ -32,8 +32,8 @@ impl Owner<'_> {
             let generation = self.authority.generation();
             self.tell_gateway(&ToGateway::Generation { generation });
         }
-        let idle = elapsed.saturating_sub(self.last_activity_ms);
-        let hit = self.watch.time_is_up(elapsed, idle).or_else(|| self.look_around(elapsed));
+        let (ran, idle) = self.agent_ms(elapsed);
+        let hit = self.watch.time_is_up(ran, idle).or_else(|| self.look_around(elapsed));
         if let Some(hit) = hit.filter(|_| self.cause.is_none()) {
             self.hit(hit.name, hit.limit);
         }

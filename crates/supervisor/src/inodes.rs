@@ -1,5 +1,6 @@
 //! Changes of modes and times in the Landlock tier, which Landlock does not guard: made here, for the
 //! agent, on files that lie in its writable places and are its own. The call itself never goes on.
+//! In a `pair` workspace the keeper answers, which has kept what was there before.
 
 use std::ffi::OsStr;
 use std::io;

@@ -1,0 +1,114 @@
+//! A linked worktree as the workspace: its repository lies elsewhere and is shown read-only, so that git
+//! can look at history and state.
+//!
+//! The worktree's `.git` file came with the project and may name any place. It counts only where that place
+//! is a repository that names this worktree in turn, and the repository is where it lies, never where
+//! `commondir` says: a project cannot make a directory of the host visible by naming it.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ringfence_model::boundary::{Access, Mount};
+use ringfence_policy::Compiled;
+
+use super::{PlanError, bind};
+use crate::limits::GIT_POINTER_BYTES;
+
+/// The repository of a linked worktree, where it is not visible already.
+pub fn repository(compiled: &Compiled, home: &Path) -> Result<Option<Mount>, PlanError> {
+    let root = &compiled.workspace.root;
+    let Some(repository) = of(root) else { return Ok(None) };
+    let seen = compiled.files.iter().any(|grant| repository.starts_with(&grant.path));
+    let holds_it = root.starts_with(&repository) || repository.starts_with(root);
+    if seen || holds_it || ringfence_policy::is_sensitive(&repository, home) {
+        return Ok(None);
+    }
+    bind(&repository, &repository, Access::ReadOnly, false, true).map(Some)
+}
+
+/// The repository that claims `root` as a linked worktree of its own.
+fn of(root: &Path) -> Option<PathBuf> {
+    let link = root.join(".git");
+    let named = pointer(&link)?;
+    let own = fs::canonicalize(root.join(named.strip_prefix("gitdir:")?.trim())).ok()?;
+    let back = pointer(&own.join("gitdir"))?;
+    let names_us = fs::canonicalize(own.join(back.trim())).ok()? == fs::canonicalize(&link).ok()?;
+    let list = own.parent().filter(|list| list.ends_with("worktrees"))?;
+    let repository = list.parent()?;
+    let whole = repository.join("HEAD").is_file()
+        && repository.join("objects").is_dir()
+        && repository.join("refs").is_dir();
+    (names_us && whole).then(|| repository.to_owned())
+}
+
+/// The text of a small regular file that is no link.
+fn pointer(path: &Path) -> Option<String> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > GIT_POINTER_BYTES {
+        return None;
+    }
+    let mut text = String::new();
+    let file = fs::File::open(path).ok()?;
+    file.take(GIT_POINTER_BYTES).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A repository with one linked worktree, as git lays them out.
+    fn linked(place: &Path) -> (PathBuf, PathBuf) {
+        let (repository, tree) = (place.join("main/.git"), place.join("tree"));
+        let own = repository.join("worktrees/tree");
+        for directory in [&own, &repository.join("objects"), &repository.join("refs"), &tree] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        fs::write(repository.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        fs::write(own.join("gitdir"), format!("{}\n", tree.join(".git").display())).unwrap();
+        fs::write(own.join("commondir"), "../..\n").unwrap();
+        fs::write(tree.join(".git"), format!("gitdir: {}\n", own.display())).unwrap();
+        (repository, tree)
+    }
+
+    #[test]
+    fn the_repository_that_names_the_worktree_is_found() {
+        let place = tempfile::tempdir().unwrap();
+        let (repository, tree) = linked(place.path());
+        assert_eq!(of(&tree), Some(fs::canonicalize(repository).unwrap()));
+    }
+
+    #[test]
+    fn f14_a_repository_that_does_not_name_the_worktree_stays_unseen() {
+        let place = tempfile::tempdir().unwrap();
+        let (repository, tree) = linked(place.path());
+        let own = repository.join("worktrees/tree");
+        let other = place.path().join("other");
+        fs::create_dir_all(&other).unwrap();
+        fs::write(other.join(".git"), fs::read(tree.join(".git")).unwrap()).unwrap();
+        assert_eq!(of(&other), None, "a copied `.git` file opens nothing");
+        fs::write(own.join("gitdir"), "/nowhere/.git\n").unwrap();
+        assert_eq!(of(&tree), None, "nor one that is not named in turn");
+    }
+
+    #[test]
+    fn f14_commondir_and_invented_repositories_open_no_directory() {
+        let place = tempfile::tempdir().unwrap();
+        let secret = place.path().join("secret");
+        fs::create_dir_all(&secret).unwrap();
+        let tree = place.path().join("tree");
+        let own = tree.join("fake/worktrees/x");
+        fs::create_dir_all(&own).unwrap();
+        fs::write(own.join("gitdir"), format!("{}\n", tree.join(".git").display())).unwrap();
+        fs::write(own.join("commondir"), format!("{}\n", secret.display())).unwrap();
+        fs::write(tree.join(".git"), "gitdir: fake/worktrees/x\n").unwrap();
+        assert_eq!(of(&tree), None, "it is no repository");
+        for name in ["objects", "refs"] {
+            fs::create_dir_all(tree.join("fake").join(name)).unwrap();
+        }
+        fs::write(tree.join("fake/HEAD"), "ref: refs/heads/main\n").unwrap();
+        let found = of(&tree).unwrap();
+        assert_eq!(found, fs::canonicalize(tree.join("fake")).unwrap(), "never the secret");
+    }
+}

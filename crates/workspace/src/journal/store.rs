@@ -1,0 +1,110 @@
+//! Where the content of files is kept: one file for each, named by its entry's number.
+//!
+//! A file that is about to lose its name is kept as a further name of the same inode, which costs
+//! nothing; one that is about to be written is copied, by sharing its blocks where the file system can.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::beneath::{c_name, look_open, open_file, open_root};
+use crate::limits::KEPT_FILE_BYTES;
+
+/// The directory of kept files.
+#[derive(Debug)]
+pub struct Store {
+    dir: OwnedFd,
+}
+
+/// How a file is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Its name is about to go: another name for the same inode is enough.
+    Name,
+    /// Its content is about to change: a copy.
+    Content,
+}
+
+impl Store {
+    /// Opens the directory; it is the caller's own and exists.
+    ///
+    /// # Errors
+    /// What `open(2)` says.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { dir: open_root(path)? })
+    }
+
+    /// Keeps the file `name` of `dir` under `number`: whether as itself; why not, if not.
+    pub(super) fn keep(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        number: u64,
+        how: How,
+    ) -> Result<bool, String> {
+        if how == How::Name && self.link(dir, name, number).is_ok() {
+            return Ok(true);
+        }
+        self.copy(dir, name, number).map(|()| false).map_err(|error| {
+            let _ = rustix::fs::unlinkat(&self.dir, number.to_string(), AtFlags::empty());
+            error.to_string()
+        })
+    }
+
+    /// Gives a file that was kept as itself its name back.
+    pub(super) fn name(&self, number: u64, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+        let from = number.to_string();
+        Ok(rustix::fs::linkat(&self.dir, from, dir, c_name(name)?, AtFlags::empty())?)
+    }
+
+    fn link(&self, dir: BorrowedFd<'_>, name: &[u8], number: u64) -> io::Result<()> {
+        // Without AT_SYMLINK_FOLLOW a link is linked, not what it leads to.
+        let to = number.to_string();
+        Ok(rustix::fs::linkat(dir, c_name(name)?, &self.dir, to, AtFlags::empty())?)
+    }
+
+    fn copy(&self, dir: BorrowedFd<'_>, name: &[u8], number: u64) -> io::Result<()> {
+        let from = open_file(dir, name)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let to = rustix::fs::openat(&self.dir, number.to_string(), flags, mode)?;
+        copy_content(&from, &to)
+    }
+
+    /// The kept content of an entry.
+    pub(super) fn content(&self, number: u64) -> io::Result<File> {
+        open_file(self.dir.as_fd(), number.to_string().as_bytes())
+    }
+}
+
+/// Copies from start to end: by sharing blocks, else in the kernel, up to the limit.
+pub(super) fn copy_content<F: AsFd, T: AsFd>(from: F, to: T) -> io::Result<()> {
+    if rustix::fs::ioctl_ficlone(to.as_fd(), from.as_fd()).is_ok() {
+        return Ok(());
+    }
+    if look_open(from.as_fd())?.size > KEPT_FILE_BYTES {
+        let most = KEPT_FILE_BYTES >> 20;
+        let why = format!("it is larger than {most} MiB, and this file system cannot share blocks");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    let (mut at, mut out) = (0u64, 0u64);
+    loop {
+        let most = 1 << 30;
+        match rustix::fs::copy_file_range(&from, Some(&mut at), &to, Some(&mut out), most) {
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            // Between two file systems of which one cannot: by hand.
+            Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) if at == 0 => {
+                let mut from = File::from(from.as_fd().try_clone_to_owned()?);
+                let mut to = File::from(to.as_fd().try_clone_to_owned()?);
+                io::copy(&mut from, &mut to)?;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
