@@ -270,12 +270,12 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
     row(
         "RR-TIER-NAMES",
         When::TierLandlock,
-        "Whether a file of the host exists, its size, owner and times can be asked for by its exact path, wherever the user may look; contents and listings outside the plan cannot.",
+        "Whether a file of the host exists, its size, owner, mode and times, where a link leads and how full a file system is can be asked for by exact path, wherever the user may look; contents, attributes and listings outside the plan cannot.",
     ),
     row(
         "RR-TIER-PROC",
         When::TierLandlock,
-        "`/proc` is the host's: processes, their command lines and states, mounts and tables of connections can be read; memory, environments, descriptors and roots of processes outside cannot.",
+        "`/proc` is the host's: processes, their command lines, states, limits and groups, mounts, locks, the names of keys and tables of connections can be read; memory, environments, descriptors and roots of processes outside cannot.",
     ),
     row(
         "RR-TIER-USER",
@@ -290,7 +290,7 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
     row(
         "RR-TIER-LOCKS",
         When::TierLandlock,
-        "Files that can be read can be locked (flock, fcntl): programs outside that wait for the same lock wait for the agent.",
+        "Files that can be read can be locked (flock, fcntl): programs outside that wait for the same lock wait for the agent. Leases, which hold up whoever opens a file, are refused.",
     ),
     row(
         "RR-TIER-ORPHANS",

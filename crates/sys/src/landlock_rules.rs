@@ -9,6 +9,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, RestrictionStatus,
     Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
+use rustix::fs::{Mode, OFlags};
 
 /// Why the rules are not in force.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum LandlockError {
     /// A rule was refused.
     #[error("the kernel refused a Landlock rule: {0}")]
     Rule(#[from] landlock::RulesetError),
+    /// The file system's root cannot be named in a rule.
+    #[error("the file system's root cannot be opened: {0}")]
+    Root(rustix::io::Errno),
     /// The rule set was accepted, but the kernel does not enforce it.
     #[error("the kernel accepted the Landlock rules but does not enforce them")]
     NotEnforced,
@@ -216,10 +220,16 @@ impl SignalDomain {
         if has < ALONE_ABI {
             return Err(LandlockError::BelowFloor { has, floor: ALONE_ABI });
         }
+        // Every domain denies moving and linking between directories unless it permits that (landlock(7)),
+        // and it is not for this one to decide.
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(LandlockError::Root)?;
         let created = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::Refer)?
             .scope(Scope::Signal)?
-            .create()?;
+            .create()?
+            .add_rule(landlock::PathBeneath::new(root, AccessFs::Refer))?;
         in_force(&created.restrict_self()?)?;
         if signals_reach_the_parent() {
             return Err(LandlockError::NotEnforced);

@@ -1,35 +1,28 @@
 //! Tier landlock: what it contains, each with the same attack unprotected, and what it says that it
 //! does not contain, shown to be as said (the ids `RR-TIER-…`).
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test stops where it fails, and says what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use ringfence_contained_tests::{Fixture, Job, Outcome};
+use ringfence_contained_tests::tier::alone;
+use ringfence_contained_tests::{Fixture, Outcome, needs, needs_tier};
 
 /// Changes of inodes and of other processes: prints `ID<TAB>DONE` or the name of the error.
 const TRY: &str = include_str!("fixtures/tier.py");
 
-fn alone(fixture: &Fixture) -> Job<'_> {
-    fixture.job().flags(["--tier", "landlock"])
-}
-
-/// Whether this kernel has what the tier stands on; said where it has not.
-fn has_tier(fixture: &Fixture) -> bool {
-    let outcome = alone(fixture).sh("true");
-    let lacks = outcome.code == 125 && outcome.stderr.contains("stands on ABI 6");
-    if lacks {
-        eprintln!("skipped: {}", outcome.stderr);
-    }
-    assert!(lacks || outcome.code == 0, "{outcome:?}");
-    !lacks
-}
+/// Makes a process the owner of a pipe, to be stopped when something comes.
+const OWNED: &str = "
+import fcntl, os, signal, sys, time
+r, w = os.pipe()
+fcntl.fcntl(r, fcntl.F_SETOWN, int(sys.argv[1]))
+fcntl.fcntl(r, 10, signal.SIGSTOP)
+fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)
+os.write(w, b'x')
+time.sleep(0.2)
+print('written')
+";
 
 /// A process of the same user outside, ended when dropped.
 struct Neighbour(Child);
@@ -69,9 +62,7 @@ fn contained(outside: &Outcome, inside: &Outcome, ids: &[&str]) {
 #[test]
 fn f01_files_outside_can_be_neither_read_nor_listed_nor_written() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let home = fixture.home().display().to_string();
     let other = fixture.root().join("elsewhere");
     fs::create_dir_all(&other).unwrap();
@@ -103,9 +94,7 @@ fn f01_files_outside_can_be_neither_read_nor_listed_nor_written() {
 #[test]
 fn p22_no_socket_can_be_made_and_nothing_that_is_offered_is_reached() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let outside = fixture.job().unprotected_attack(&["sockets"]);
     let inside = alone(&fixture).attack(&["sockets"]);
     contained(&outside, &inside, &["unix-stream", "inet-tcp", "inet-udp", "netlink-route"]);
@@ -135,9 +124,7 @@ fn p22_no_socket_can_be_made_and_nothing_that_is_offered_is_reached() {
 #[test]
 fn p05_processes_outside_are_out_of_reach_but_seen() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let neighbour = Neighbour::start();
     let outside = fixture.job().unprotected_attack(&["trace", &neighbour.pid()]);
     let inside = alone(&fixture).attack(&["trace", &neighbour.pid()]);
@@ -156,10 +143,9 @@ fn p05_processes_outside_are_out_of_reach_but_seen() {
 
 #[test]
 fn f09_modes_times_owners_and_other_processes_limits_are_held() {
+    needs!("python3");
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let neighbour = Neighbour::start();
     let victim = fixture.root().join("victim");
     fs::write(&victim, "x").unwrap();
@@ -188,8 +174,15 @@ fn f09_modes_times_owners_and_other_processes_limits_are_held() {
             "priority",
             "affinity",
             "inotify",
+            "lease",
+            "write-hint",
+            "flags",
         ],
     );
+    // A file system may have neither of the two.
+    for id in ["attribute", "version"].iter().filter(|id| done(&outside, id)) {
+        assert!(!done(&inside, id), "{id} got through: {inside:?}");
+    }
     for id in ["own-chmod", "own-fchmod", "own-utime", "own-relative", "own-descriptor"] {
         assert!(done(&outside, id) && done(&inside, id), "{id}: {outside:?} {inside:?}");
     }
@@ -212,9 +205,7 @@ fn unprotected(fixture: &Fixture, argv: &[&str]) -> Outcome {
 #[test]
 fn rr_tier_names_are_as_said() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let path = fixture.home().join(".bashrc");
     let size = fs::metadata(&path).unwrap().len();
     let script = format!("stat -c %s '{0}'; cat '{0}'", path.display());
@@ -227,9 +218,7 @@ fn rr_tier_names_are_as_said() {
 #[test]
 fn rr_tier_base_and_user_are_as_said() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let script =
         "cat /etc/passwd; echo; echo id=$(id -u); grep -E '^(Cap|NoNew)' /proc/self/status";
     let outcome = alone(&fixture).sh(script);
@@ -252,9 +241,24 @@ fn rr_tier_base_and_user_are_as_said() {
 #[test]
 fn rr_tier_locks_are_as_said() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let outcome = alone(&fixture).sh("flock --nonblock README.md echo locked");
     assert_eq!(outcome.stdout, "locked\n", "{outcome:?}");
+}
+
+/// P03: a signal that the kernel sends for a descriptor's owner is one as well.
+#[test]
+fn p03_no_signal_goes_out_by_way_of_a_descriptor() {
+    needs!("python3");
+    let fixture = Fixture::new();
+    needs_tier!(&fixture);
+    let stopped = |run: &dyn Fn(&[&str]) -> Outcome| {
+        let neighbour = Neighbour::start();
+        let outcome = run(&["python3", "-c", OWNED, &neighbour.pid()]);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "written\n"), "{outcome:?}");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", neighbour.pid())).unwrap();
+        stat.contains(") T ")
+    };
+    assert!(stopped(&|argv| unprotected(&fixture, argv)), "control group");
+    assert!(!stopped(&|argv| alone(&fixture).argv(argv)));
 }

@@ -1,35 +1,17 @@
 //! Tier landlock: how it is chosen, what it refuses to promise, how it is labelled, and how it ends.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test stops where it fails, and says what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ringfence_contained_tests::limits::{GONE, POLL};
-use ringfence_contained_tests::{Fixture, Job, Live, Outcome, processes_of};
+use ringfence_contained_tests::tier::alone;
+use ringfence_contained_tests::{Fixture, Live, Outcome, needs, needs_tier, processes_of};
 use rustix::process::{Pid, Signal, kill_process};
 
 const HIDE: &str = include_str!("fixtures/hide.py");
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn alone(fixture: &Fixture) -> Job<'_> {
-    fixture.job().flags(["--tier", "landlock"])
-}
-
-fn has_tier(fixture: &Fixture) -> bool {
-    let outcome = alone(fixture).sh("true");
-    let lacks = outcome.code == 125 && outcome.stderr.contains("stands on ABI 6");
-    if lacks {
-        eprintln!("skipped: {}", outcome.stderr);
-    }
-    assert!(lacks || outcome.code == 0, "{outcome:?}");
-    !lacks
-}
 
 /// A command where a container engine's default filter is in force: `clone3` does not exist, and
 /// namespaces and mounts are refused.
@@ -55,10 +37,9 @@ fn in_container(fixture: &Fixture, inner: &Command) -> Outcome {
 /// Where a container forbids namespaces the default tier is refused and this one starts.
 #[test]
 fn s36_in_a_container_that_forbids_namespaces_it_starts() {
+    needs!("python3");
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let script = ["sh", "-c", "cat README.md; cat ~/.bashrc; chmod 600 README.md"];
     let refused = in_container(&fixture, &fixture.job().command(script));
     assert_eq!(refused.code, 125, "{refused:?}");
@@ -73,9 +54,7 @@ fn s36_in_a_container_that_forbids_namespaces_it_starts() {
 #[test]
 fn what_it_cannot_hold_is_refused_with_the_reason() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let cases: [(&[&str], &str); 3] = [
         (&["--workspace", "review"], "keep changes apart without a mount"),
         (&["--hide", ".env"], "hide .env within what is visible"),
@@ -110,9 +89,7 @@ fn a_project_cannot_choose_it_without_trust() {
 #[test]
 fn it_is_labelled_wherever_a_run_is_shown() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let mut live = alone(&fixture).start_sh("echo up; sleep 60");
     live.wait_for("up");
     assert!(live.stderr().contains("weaker: tier landlock"), "{}", live.stderr());
@@ -141,9 +118,7 @@ fn it_is_labelled_wherever_a_run_is_shown() {
 #[test]
 fn f10_f11_protected_paths_of_a_direct_workspace_hold() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let tries = [
         ("hook", "echo x > .git/hooks/pre-commit"),
         ("config", "echo x >> .git/config"),
@@ -214,9 +189,7 @@ fn init_of(live: &Live) -> i32 {
 #[test]
 fn p17_p18_fh2_nothing_outlives_the_run_whatever_is_killed() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let many = "for i in 1 2 3 4 5 6 7 8; do \"$TOOLS/ringfence-attack\" stubborn 60 & done; setsid \"$TOOLS/ringfence-attack\" stubborn 60 & echo up; sleep 60";
     for part in ["supervisor", "init", "kill", "term"] {
         let mut live = alone(&fixture).start_sh(many);
@@ -243,9 +216,7 @@ fn p17_p18_fh2_nothing_outlives_the_run_whatever_is_killed() {
 #[test]
 fn p18_a_storm_of_forks_ends_with_the_run() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let storm = "\"$TOOLS/ringfence-attack\" fork-bomb & sleep 0.5; exit 4";
     let outcome = alone(&fixture).flags(["--limit", "processes=200"]).sh(storm);
     assert_eq!(outcome.code, 4, "{outcome:?}");
@@ -255,15 +226,14 @@ fn p18_a_storm_of_forks_ends_with_the_run() {
 /// Ordinary work: the programs that change modes and times, pipes, terminals, and git's reading.
 #[test]
 fn ordinary_programs_work() {
+    needs!("python3", "git");
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let script = "set -e; cd; cp -p /bin/ls ls; ./ls > /dev/null; touch -d @7 f; tar cf a.tar f; rm f; tar --no-same-owner -xf a.tar
         [ \"$(stat -c %Y f)\" = 7 ]; python3 -c 'import subprocess; subprocess.run([\"true\"], check=True)'
-        git -C \"$OLDPWD\" log --oneline > /dev/null; echo a | (read x; echo $x); mktemp > /dev/null; install -m 755 f g; echo fine";
+        git -C \"$OLDPWD\" log --oneline > /dev/null; echo a | (read x; echo $x); mktemp > /dev/null; install -m 755 f g; git config user.name; ls -l /usr . > /dev/null; cp -a f h; mkdir p q p/r; python3 -c 'import os; os.rename(\"p/r\", \"q/r\"); os.link(\"f\", \"q/f\")'; echo fine";
     let outcome = alone(&fixture).sh(script);
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "a\nfine\n"), "{outcome:?}");
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "a\nTest\nfine\n"), "{outcome:?}");
     let base = alone(&fixture).flags(["--exec", "base"]).sh("cd; cp /bin/true t; ./t && echo RAN");
     assert!(!base.stdout.contains("RAN"), "{base:?}");
 }
@@ -272,9 +242,7 @@ fn ordinary_programs_work() {
 #[test]
 fn rr_tier_orphans_are_as_said() {
     let fixture = Fixture::new();
-    if !has_tier(&fixture) {
-        return;
-    }
+    needs_tier!(&fixture);
     let secret = fixture.home().join(".bashrc").display().to_string();
     let witness = fixture.root().join("shared");
     fs::create_dir(&witness).unwrap();

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ringfence_model::boundary::{
@@ -17,12 +18,16 @@ use super::{Placeholders, Plan, PlanError, Setting, absent, base, bind, environm
 use super::{hide, protect, toolchains};
 use crate::home;
 use crate::limits::CARVED_ENTRIES;
+use crate::paths;
 
 /// Files of `/etc` that the process tier makes for the sandbox and that are the host's own here.
 const NAMES: [&str; 4] = ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf"];
 
 /// Who may look into whose memory, where the kernel has Yama.
 const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
+
+/// Where a run keeps what was copied for it; cleared at its end.
+const BROUGHT: &str = "brought";
 
 /// Assembles the boundary.
 ///
@@ -52,6 +57,9 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
         held.open(root, exec, &mut mounts)?;
     }
     let mut environment = environment::build(compiled, setting, &who, &tools);
+    let (git_settings, git_place) = git_settings(setting, root, &mut notes)?;
+    mounts.push(git_place);
+    environment.entry("GIT_CONFIG_SYSTEM".to_owned()).or_insert(git_settings);
     environment.insert("TMPDIR".to_owned(), temporary.to_string_lossy().into_owned());
     Ok(Plan {
         notes,
@@ -77,6 +85,25 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
         placeholders: Placeholders::default(),
         hidden: None,
     })
+}
+
+/// The settings that the process tier shows as `/etc/gitconfig`, as a file of the run: the host's own,
+/// which may not be read, would be an error to git. Its path, and the place.
+fn git_settings(
+    setting: &Setting<'_>,
+    root: &Path,
+    notes: &mut Vec<String>,
+) -> Result<(String, Mount), PlanError> {
+    let git = home::git::read(setting.home, root, setting.variable);
+    let of_the_run = setting.run.file(BROUGHT);
+    let path = of_the_run.join("gitconfig");
+    let content = git.system_file(root);
+    paths::make_private(&of_the_run)
+        .map_err(io::Error::other)
+        .and_then(|()| fs::write(&path, content))
+        .map_err(|source| PlanError::Examine { path: path.clone(), source })?;
+    notes.extend(git.notes);
+    Ok((path.to_string_lossy().into_owned(), place(&path, Access::ReadOnly, false)?))
 }
 
 /// The tools of the user's that can be shown whole. Links are followed where they are; caches are

@@ -64,7 +64,7 @@ fn workspace(mode: WorkspaceMode) -> Control {
             // Refused by the plan.
             WorkspaceMode::Review => "nothing",
             WorkspaceMode::Pair => {
-                "pair: as direct, and what changes replace is kept; moved or linked out of it is nothing"
+                "pair: as direct, and what changes replace is kept; nothing can be moved or linked out of it"
             }
             WorkspaceMode::Direct => {
                 "direct: protected paths are read-only; nothing can be made or removed beside them"

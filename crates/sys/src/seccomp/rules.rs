@@ -5,7 +5,7 @@
 //! above cannot make a refused value look like another one. A block must end in a return on every
 //! path and must never load anything but arguments.
 
-use super::shared::{self, INODE_COMMANDS, Shared};
+use super::shared::{self, ASKING_COMMANDS, Shared, TYPES};
 use super::table::{Rule, Syscall};
 use super::{Action, Options};
 use crate::bpf::{Assembler, Label, NEXT};
@@ -175,7 +175,7 @@ pub(super) fn emit(asm: &mut Assembler, block: Block) {
             asm.bind(local);
             unix(asm);
         }
-        Block::Ioctl { inodes } => ioctl(asm, if inodes { &INODE_COMMANDS } else { &[] }),
+        Block::Ioctl { inodes } => ioctl(asm, inodes),
         Block::Shared(answer) => shared::emit(asm, answer),
         Block::Send { argument } => {
             refuse_bits(asm, argument, MSG_FASTOPEN, errno(libc::EOPNOTSUPP), Action::Allow);
@@ -218,7 +218,7 @@ pub(super) fn refuse_bits(asm: &mut Assembler, n: u32, bits: u32, refusal: Actio
 }
 
 /// Jumps to `target` if the accumulator is one of `values`, goes on otherwise.
-fn jump_values(asm: &mut Assembler, values: &[u32], target: Label) {
+pub(super) fn jump_values(asm: &mut Assembler, values: &[u32], target: Label) {
     for value in values {
         asm.eq(*value, target, NEXT);
     }
@@ -337,15 +337,23 @@ fn inet(asm: &mut Assembler) {
     }
 }
 
-/// `more` commands are refused beside those that always are.
-fn ioctl(asm: &mut Assembler, more: &[u32]) {
+/// With `inodes` nothing that a file system answers exists, unless it only asks.
+fn ioctl(asm: &mut Assembler, inodes: bool) {
     let (refuse, btrfs, unknown) = (asm.label(), asm.label(), asm.label());
     low(asm, 1);
     jump_values(asm, &REFUSED_COMMANDS, refuse);
-    jump_values(asm, more, refuse);
+    let asks = asm.label();
+    if inodes {
+        jump_values(asm, &ASKING_COMMANDS, asks);
+    }
     asm.and(COMMAND_TYPE);
     asm.eq(BTRFS, btrfs, NEXT);
+    if inodes {
+        jump_values(asm, &TYPES, asks);
+        asm.goto(unknown);
+    }
     asm.eq(BCACHEFS, unknown, NEXT);
+    asm.bind(asks);
     asm.ret(Action::Allow.value());
     asm.bind(btrfs);
     low(asm, 1);

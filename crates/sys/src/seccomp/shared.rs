@@ -6,7 +6,7 @@
 //! supervisor, which looks at the file that they really reach.
 
 use super::Action;
-use super::rules::{allow_values, errno, low, refuse_bits, socket_type};
+use super::rules::{allow_values, errno, jump_values, low, refuse_bits, socket_type};
 use crate::bpf::{Assembler, NEXT};
 
 /// How a syscall is answered with [`super::Options::shared`].
@@ -31,8 +31,10 @@ pub enum Shared {
     Mode(u32),
     /// The supervisor makes the change.
     Notify,
-    /// As without namespaces' lack, and without the commands that change an inode.
+    /// As elsewhere, but ENOTTY for what a file system answers, unless it only asks.
     Ioctl,
+    /// EINVAL for the commands that make others wait or change an inode.
+    Fcntl,
 }
 
 /// One line: name, answer, why.
@@ -43,6 +45,7 @@ const IPC: &str = "the host's IPC objects";
 const OTHERS: &str = "acts on other processes of the same user";
 const INODES: &str = "Landlock does not guard it: the supervisor looks at what it reaches";
 const OWNERS: &str = "Landlock does not guard it";
+const NAMED: &str = "content of files that may not be opened";
 
 /// Every line.
 pub const SHARED: &[Row] = &[
@@ -94,7 +97,14 @@ pub const SHARED: &[Row] = &[
     ("fremovexattr", Shared::NotSupported, OWNERS),
     ("removexattrat", Shared::NotSupported, OWNERS),
     ("file_setattr", Shared::NotSupported, OWNERS),
+    ("getxattr", Shared::NotSupported, NAMED),
+    ("lgetxattr", Shared::NotSupported, NAMED),
+    ("getxattrat", Shared::NotSupported, NAMED),
+    ("listxattr", Shared::NotSupported, NAMED),
+    ("llistxattr", Shared::NotSupported, NAMED),
+    ("listxattrat", Shared::NotSupported, NAMED),
     ("ioctl", Shared::Ioctl, OWNERS),
+    ("fcntl", Shared::Fcntl, "acts on whoever opens the file, or on the inode"),
 ];
 
 /// The answer of a syscall, if it has one of its own here.
@@ -102,9 +112,15 @@ pub(super) fn answer(name: &str) -> Option<Shared> {
     SHARED.iter().find(|(row, ..)| *row == name).map(|(_, shared, _)| *shared)
 }
 
-/// Commands that change an inode through a descriptor that may only read: FS_IOC_SETFLAGS,
-/// FS_IOC_SETVERSION, FS_IOC_FSSETXATTR, FS_IOC_SET_ENCRYPTION_POLICY.
-pub(super) const INODE_COMMANDS: [u32; 4] = [0x4008_6602, 0x4008_7602, 0x401c_5820, 0x800c_6613];
+/// Type bytes of the commands of terminals (and of every descriptor), sockets and the random devices.
+/// Many of those that file systems answer change an inode through a descriptor that may only read:
+/// flags, versions, verity, encryption, layout, and each file system has some of its own.
+pub(super) const TYPES: [u32; 3] = [0x5400, 0x8900, 0x5200];
+/// Those that only ask: FIGETBSZ, FS_IOC_GETFLAGS, FS_IOC_GETVERSION, FS_IOC_FSGETXATTR, FS_IOC_FIEMAP.
+pub(super) const ASKING_COMMANDS: [u32; 5] =
+    [2, 0x8008_6601, 0x8008_7601, 0x801c_581f, 0xc020_660b];
+/// F_SETLEASE and F_SETDELEG, for which whoever opens the file has to wait, and F_SET_RW_HINT.
+const REFUSED_FCNTL: [u32; 3] = [1024, 1040, 1036];
 
 const REFUSED: Action = errno(libc::EPERM);
 const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
@@ -118,6 +134,14 @@ pub(super) fn emit(asm: &mut Assembler, shared: Shared) {
         Shared::NotSupported => asm.ret(errno(libc::EOPNOTSUPP).value()),
         Shared::Notify => asm.ret(Action::Notify.value()),
         Shared::StreamPair => stream_pair(asm),
+        Shared::Fcntl => {
+            let refuse = asm.label();
+            low(asm, 1);
+            jump_values(asm, &REFUSED_FCNTL, refuse);
+            asm.ret(Action::Allow.value());
+            asm.bind(refuse);
+            asm.ret(errno(libc::EINVAL).value());
+        }
         Shared::OwnProcess => {
             low(asm, 0);
             allow_values(asm, &[0], REFUSED, Action::Allow);

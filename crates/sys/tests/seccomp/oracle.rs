@@ -104,7 +104,18 @@ fn shared(name: &str, args: &[u64; 6]) -> Option<Action> {
         "utimensat" => Action::Notify,
         _ if name.contains("setxattr") || name.contains("removexattr") => EOPNOTSUPP,
         "file_setattr" => EOPNOTSUPP,
-        "ioctl" if [0x4008_6602, 0x4008_7602, 0x401c_5820, 0x800c_6613].contains(&int(1)) => EPERM,
+        "getxattr" | "lgetxattr" | "getxattrat" | "listxattr" | "llistxattr" | "listxattrat" => {
+            EOPNOTSUPP
+        }
+        "fcntl" => allow_if(![1024, 1036, 1040].contains(&int(1)), EINVAL),
+        "ioctl" => {
+            let asks = [2, 0x8008_6601, 0x8008_7601, 0x801c_581f, 0xc020_660b].contains(&int(1));
+            let known = [0x54, 0x89, 0x52, 0x94].contains(&(int(1) >> 8 & 0xff));
+            match ioctl(int(1)) {
+                Action::Allow if !asks && !known => ENOTTY,
+                answer => answer,
+            }
+        }
         _ => return None,
     })
 }
