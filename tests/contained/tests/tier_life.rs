@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use ringfence_contained_tests::limits::{GONE, POLL};
 use ringfence_contained_tests::tier::alone;
-use ringfence_contained_tests::{Fixture, Live, Outcome, needs, needs_tier, processes_of};
+use ringfence_contained_tests::{
+    Fixture, Live, Outcome, is_root, needs, needs_tier, processes_of, skip,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 const HIDE: &str = include_str!("fixtures/hide.py");
@@ -84,6 +86,36 @@ fn a_project_cannot_choose_it_without_trust() {
     // Back to the stronger one is no widening.
     fs::write(&definition, "version = 1\n[process]\ntier = \"process\"\n").unwrap();
     assert_eq!(fixture.contained("echo STARTED").stdout, "STARTED\n");
+}
+
+/// C08: a run of this tier ends when the organisation forbids it meanwhile. Its file is laid over `/etc`
+/// in a mount namespace of the test's own.
+#[test]
+fn c08_it_ends_when_the_organisation_forbids_it() {
+    let fixture = Fixture::new();
+    needs_tier!(&fixture);
+    if !is_root() {
+        return skip("an organisation's policy", "only an administrator can write one");
+    }
+    let at = |name: &str| fixture.root().join(name);
+    fs::create_dir_all(at("upper/ringfence")).unwrap();
+    fs::create_dir_all(at("work")).unwrap();
+    fs::write(at("upper/ringfence/policy.toml"), "version = 1\n").unwrap();
+    let prepare = format!(
+        "mount --make-rprivate / && mount -t overlay overlay -o 'lowerdir=/etc,upperdir={0}/upper,workdir={0}/work' /etc || exit 9
+         {{ until [ -e {0}/change ] || [ ! -d {0} ]; do sleep 0.05; done; mv {0}/change /etc/ringfence/policy.toml; }} > /dev/null 2>&1 & exec \"$0\" \"$@\"",
+        fixture.root().display()
+    );
+    let words = alone(&fixture).words(["sh", "-c", "echo up; sleep 60"]);
+    let outer = ["unshare", "--mount", "sh", "-c", &prepare].map(std::ffi::OsString::from);
+    let command = fixture.job().plain_command(outer.into_iter().chain(words));
+    let mut live = Live::start(command, b"", PATIENCE);
+    live.wait_for("up");
+    fs::write(at("new"), "version = 1\n[process]\ntier = \"process\"\n").unwrap();
+    fs::rename(at("new"), at("change")).unwrap();
+    let outcome = live.wait();
+    assert_eq!(outcome.code, 137, "{outcome:?}");
+    assert!(outcome.stderr.contains("this tier is not permitted any more"), "{outcome:?}");
 }
 
 #[test]
@@ -252,7 +284,7 @@ fn rr_tier_orphans_are_as_said() {
     // program: by the shell's own words alone, since nothing can be started any more.
     let wait = "parent() { read -r _ _ _ p _ < /proc/self/stat; }; parent; own=$p; while [ $p = $own ]; do parent; done";
     let script = format!(
-        "( {wait}; if read -r x < {secret}; then a=open; else a=held; fi; if /bin/true; then a=$a-starts; fi; echo $a > {}/said ) 2>/dev/null & \"$TOOLS/ringfence-attack\" stubborn 60 & echo up; sleep 60",
+        "( {wait}; if read -r x < {secret}; then a=open; else a=held; fi; if /bin/true; then a=$a-starts; fi; echo $a > {}/said ) 2>/dev/null & \"$TOOLS/ringfence-attack\" stubborn 60 & echo up; wait",
         witness.display()
     );
     let flags = ["--rw", witness.to_str().unwrap()];

@@ -15,7 +15,7 @@ use ringfence_model::boundary::{
 use ringfence_policy::Compiled;
 
 use super::{Placeholders, Plan, PlanError, Setting, absent, base, bind, environment, grants};
-use super::{hide, protect, toolchains};
+use super::{hide, protect, toolchains, worktree};
 use crate::home;
 use crate::limits::CARVED_ENTRIES;
 use crate::paths;
@@ -37,13 +37,15 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     refuse(compiled, setting)?;
     let exec = compiled.exec.value == ExecMode::Any;
     let who = identity(setting);
-    let tools = toolchains::find(setting, &compiled.workspace.root);
+    let tools = toolchains::find(setting, &compiled.workspace.root).in_place(setting.home);
     let temporary = setting.run.temporary();
     let mut mounts = base_places(&who, setting)?;
     mounts.push(place(setting.private_home, Access::ReadWrite, exec)?);
     mounts.push(place(&temporary, Access::ReadWrite, exec)?);
     let mut notes = notes(compiled, setting);
+    notes.extend_from_slice(&tools.notes);
     mounts.extend(tool_places(tools.mounts(setting, exec)?, &mut notes)?);
+    mounts.extend(worktree::repository(compiled, setting.home)?);
     let held = Held::find(compiled, setting)?;
     for grant in grants(compiled, setting.start_unix_s) {
         mounts.push(place(&grant.path, Access::ReadOnly, true)?);
@@ -106,8 +108,7 @@ fn git_settings(
     Ok((path.to_string_lossy().into_owned(), place(&path, Access::ReadOnly, false)?))
 }
 
-/// The tools of the user's that can be shown whole. Links are followed where they are; caches are
-/// copy-on-write, which needs a mount.
+/// The tools of the user's that can be shown whole. Links are followed where they are.
 fn tool_places(mounts: Vec<Mount>, notes: &mut Vec<String>) -> Result<Vec<Mount>, PlanError> {
     let masked: Vec<PathBuf> = mounts
         .iter()
