@@ -24,7 +24,7 @@ Commands:
   discard   Throw a run's changes away
   policy    Check and show the policy
 
-More: checkpoint, restore, trust, logout, inspect, audit, rm, prune, wrap, unwrap, completions (ringfence COMMAND --help tells about each)
+More: exec, shell, attach, wait, checkpoint, restore, trust, logout, inspect, audit, rm, prune, wrap, unwrap, completions (ringfence COMMAND --help tells about each)
 
 Options:
 {options}
@@ -46,6 +46,14 @@ pub struct Cli {
 pub enum Command {
     /// Run an agent inside a boundary
     Run(RunArgs),
+    /// Run another program in a running sandbox
+    Exec(ExecArgs),
+    /// Open a shell in a running sandbox
+    Shell(RunningArgs),
+    /// Connect this terminal to a detached run
+    Attach(AttachArgs),
+    /// Wait for the end of a run; its exit code is the command's
+    Wait(RunNameArgs),
     /// Write a definition for this project
     Init(InitArgs),
     /// Say what this host can enforce, and how to mend the rest
@@ -160,9 +168,45 @@ pub struct RunArgs {
     /// What the agent may do.
     #[command(flatten)]
     pub policy: PolicyArgs,
+    /// Start it in the background and print the run's id; see `ringfence attach`
+    #[arg(long)]
+    pub detach: bool,
     /// The agent's program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub argv: Vec<String>,
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "ringfence exec [RUN] -- CMD [ARG]...\n       ringfence exec RUN CMD [ARG]..."
+)]
+pub struct ExecArgs {
+    /// Run id, its beginning, or a sandbox's name; without, this project's latest that is running
+    #[arg(value_name = "RUN")]
+    pub run: Vec<String>,
+    /// The program and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    pub argv: Vec<String>,
+}
+
+/// Verbs about one running run.
+#[derive(Debug, Args)]
+pub struct RunningArgs {
+    /// Run id, its beginning, or a sandbox's name; without, this project's latest that is running
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+}
+
+/// `attach`.
+#[derive(Debug, Args)]
+pub struct AttachArgs {
+    /// Run id, its beginning, or a sandbox's name; without, this project's latest run
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// Keys that let go of the run and leave it running
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    pub detach_keys: String,
 }
 
 /// `wrap`.

@@ -28,6 +28,10 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => commands::run::run(args),
+        Command::Exec(args) => commands::exec::exec(args),
+        Command::Shell(args) => commands::exec::shell(&args),
+        Command::Attach(args) => commands::attach::attach(&args),
+        Command::Wait(args) => commands::attach::wait(&args),
         Command::Init(args) => commands::init::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Demo(args) => commands::demo::run(&args),

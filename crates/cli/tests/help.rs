@@ -25,6 +25,10 @@ fn the_first_page_has_at_most_twelve_verbs() {
 fn every_verb_explains_itself() {
     for verb in [
         "run",
+        "exec",
+        "shell",
+        "attach",
+        "wait",
         "init",
         "doctor",
         "demo",

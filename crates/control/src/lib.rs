@@ -2,13 +2,15 @@
 //!
 //! One JSON line asks, one JSON line answers, then the connection closes. The socket lies in the
 //! run's directory, which only its owner can enter; the supervisor checks the peer's credentials
-//! (`SO_PEERCRED`, unix(7)) besides. No sandbox can reach it: it does not exist inside.
+//! (`SO_PEERCRED`, unix(7)) and the run's [`Token`] besides. No sandbox can reach it: it does not
+//! exist inside, and no TCP port leads to it.
 #![forbid(unsafe_code)]
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+mod client;
+mod token;
+
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ringfence_model::decision::Decision;
@@ -16,21 +18,30 @@ use ringfence_model::enforcement::Control;
 use ringfence_model::request::Request;
 use serde::{Deserialize, Serialize};
 
+pub use client::{Conversation, ask};
+pub use token::Token;
+
 /// Version of the conversation; another one is refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest line, in bytes.
 pub const LINE_BYTES: u64 = 1024 * 1024;
+/// Longest line of a [`Follow`], in bytes.
+pub const FOLLOW_BYTES: usize = 4 * 1024;
+/// Most descriptors that come with a question.
+pub const DESCRIPTORS: usize = 4;
 /// How long the client waits while a workspace is taken back.
-const RESTORE_PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const RESTORE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long the client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
     /// [`VERSION`].
     pub version: u32,
+    /// The run's token.
+    pub token: Token,
     /// What is wanted.
     pub verb: Verb,
 }
@@ -48,6 +59,27 @@ pub enum Verb {
         /// The question.
         request: Request,
     },
+    /// Start a program beside the agent. Descriptors: one for each [`Stream::Pipe`], then a stream
+    /// socket for the terminal if any stream is one. The connection stays: [`Follow`] goes in,
+    /// answers come out, and its end is the end of the person's terminal.
+    Exec {
+        /// Program and arguments; none for the user's shell inside.
+        argv: Vec<String>,
+        /// Where the person stands: it begins there if that is in the workspace.
+        cwd: Option<PathBuf>,
+        /// What the person's terminal is.
+        term: Option<String>,
+        /// Standard input, output and error.
+        streams: [Stream; 3],
+        /// Size of the person's terminal.
+        size: Option<Size>,
+    },
+    /// Show the terminal of a detached run. Descriptor: a stream socket for it. The connection stays,
+    /// as with [`Verb::Exec`].
+    Attach {
+        /// Size of the person's terminal.
+        size: Option<Size>,
+    },
     /// Name this moment of a `pair` workspace.
     Checkpoint {
         /// The name.
@@ -57,6 +89,44 @@ pub enum Verb {
     Restore {
         /// Its name.
         to: String,
+    },
+}
+
+/// What a standard descriptor of a program beside the agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// A terminal of the sandbox's own.
+    Terminal,
+    /// A pipe, passed as it is.
+    Pipe,
+    /// The sandbox's own `/dev/null`.
+    Null,
+}
+
+/// Rows and columns of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Size {
+    /// Lines.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
+}
+
+/// What a person says on a connection that stays; one JSON line each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "follow", deny_unknown_fields)]
+pub enum Follow {
+    /// The terminal has another size.
+    Size {
+        /// Which.
+        size: Size,
+    },
+    /// Send this signal to the program's process group.
+    Signal {
+        /// Its number.
+        number: i32,
     },
 }
 
@@ -72,6 +142,22 @@ pub enum Answer {
     Judged {
         /// The decision as it would be.
         decision: Decision,
+    },
+    /// To [`Verb::Exec`] and [`Verb::Attach`]: it runs, or is shown.
+    Started,
+    /// To [`Verb::Exec`]: it could not be started.
+    Failed {
+        /// Why.
+        why: String,
+        /// The exit code, as shells have it.
+        code: i32,
+    },
+    /// The program, or the run, is over.
+    Ended {
+        /// Exit code as a shell shows it.
+        code: i32,
+        /// Why, where it did not end by itself.
+        why: Option<String>,
     },
     /// To [`Verb::Checkpoint`] and [`Verb::Restore`].
     Taken(Taken),
@@ -152,39 +238,28 @@ pub enum AskError {
         /// Why.
         source: io::Error,
     },
+    /// The token cannot be read.
+    #[error("the run's token {token} cannot be read: {source}")]
+    Token {
+        /// Where.
+        token: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The supervisor hung up.
+    #[error("the run's supervisor hung up without an answer")]
+    HungUp,
+    /// It did not answer in time.
+    #[error(
+        "the run's supervisor does not answer; it may be copying a large file: try again later"
+    )]
+    Silent,
     /// The conversation broke off.
     #[error("the conversation with the run's supervisor broke off: {0}")]
     Broken(#[from] io::Error),
     /// The answer does not parse.
     #[error("the supervisor's answer is not understood; is it another version of ringfence? ({0})")]
     Answer(#[from] serde_json::Error),
-}
-
-/// Asks one question.
-///
-/// # Errors
-/// [`AskError`].
-pub fn ask(socket: &Path, verb: Verb) -> Result<Answer, AskError> {
-    let mut stream = connect(socket)
-        .map_err(|source| AskError::Connect { socket: socket.display().to_string(), source })?;
-    let patience = if matches!(verb, Verb::Restore { .. }) { RESTORE_PATIENCE } else { PATIENCE };
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(&Ask { version: VERSION, verb })?;
-    line.push(b'\n');
-    stream.write_all(&line)?;
-    let mut answer = String::new();
-    BufReader::new(stream.take(LINE_BYTES)).read_line(&mut answer)?;
-    Ok(serde_json::from_str(&answer)?)
-}
-
-/// Connects through a descriptor of the directory: its path may be longer than the 107 bytes that
-/// a socket address holds.
-fn connect(socket: &Path) -> io::Result<UnixStream> {
-    let directory = std::fs::File::open(socket.parent().unwrap_or(Path::new("/")))?;
-    let name = socket.file_name().unwrap_or_default();
-    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
-    UnixStream::connect(short)
 }
 
 #[cfg(test)]
@@ -194,13 +269,14 @@ mod tests {
     #[test]
     fn unknown_verbs_and_fields_are_refused() {
         for bad in [
-            r#"{"version":1,"verb":{"do":"approve"}}"#,
-            r#"{"version":1,"verb":{"do":"kill","force":true}}"#,
-            r#"{"version":1,"verb":{"do":"kill"},"sudo":1}"#,
+            r#"{"version":2,"token":"0","verb":{"do":"approve"}}"#,
+            r#"{"version":2,"token":"0","verb":{"do":"kill","force":true}}"#,
+            r#"{"version":2,"token":"0","verb":{"do":"kill"},"sudo":1}"#,
+            r#"{"version":2,"verb":{"do":"kill"}}"#,
         ] {
             assert!(serde_json::from_str::<Ask>(bad).is_err(), "{bad}");
         }
-        let good = r#"{"version":1,"verb":{"do":"kill"}}"#;
+        let good = r#"{"version":2,"token":"0","verb":{"do":"kill"}}"#;
         assert!(serde_json::from_str::<Ask>(good).is_ok());
     }
 }

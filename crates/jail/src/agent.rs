@@ -1,10 +1,11 @@
-//! The last steps of the process that becomes the agent: limits, Landlock, filter, self-test, exec.
+//! The last steps of a process that becomes the agent, or a program beside it: limits, Landlock,
+//! filter, self-test, exec. They are the same for both.
 
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringfence_model::boundary::{Access, Boundary, Limits, MountKind, Tier};
 use ringfence_sys::landlock_rules;
@@ -18,13 +19,32 @@ use crate::message::FromInside;
 use crate::self_test;
 use crate::step::{During, StepError};
 
-/// Becomes the agent, or says why not; never returns.
-pub fn main(launch: &Launch<'_>, terminal: Option<OwnedFd>, life: &OwnedFd) -> ! {
-    let error = match prepare(launch, terminal, life) {
+/// What is started.
+pub struct Start<'a> {
+    /// The boundary and what binds to it.
+    pub launch: &'a Launch<'a>,
+    /// The places that Landlock lets change, opened before the agent's first instruction.
+    pub places: &'a [OwnedFd],
+    /// Program and arguments; none for the user's shell.
+    pub argv: &'a [String],
+    /// Where it begins.
+    pub cwd: &'a Path,
+    /// What its terminal is, where that differs from the agent's.
+    pub term: Option<&'a str>,
+    /// Standard input, output and error.
+    pub stdio: &'a [Stdio; 3],
+    /// Whether the agent is there already.
+    pub beside: bool,
+}
+
+/// Becomes the program, or says why not; never returns. `life` is the line on which it says so: the
+/// life line for the agent.
+pub fn main(start: &Start<'_>, terminal: Option<OwnedFd>, life: &OwnedFd) -> ! {
+    let error = match prepare(start, terminal, life) {
         Ok(program) => {
             let error = program.become_it();
             let errno = error.raw_os_error().unwrap_or(0);
-            let program = launch.boundary.argv.first().cloned().unwrap_or_default();
+            let program = start.argv.first().cloned().unwrap_or_else(|| "a shell".to_owned());
             FromInside::ExecFailed { program, errno }
         }
         Err(error) => FromInside::Failed { error },
@@ -47,32 +67,34 @@ pub fn say(life: &OwnedFd, message: &FromInside, descriptors: &[BorrowedFd<'_>])
 }
 
 fn prepare(
-    launch: &Launch<'_>,
+    start: &Start<'_>,
     terminal: Option<OwnedFd>,
     life: &OwnedFd,
 ) -> Result<Program, StepError> {
+    let launch = start.launch;
     let boundary = launch.boundary;
-    let program = lay_out(boundary)?;
+    let program = lay_out(start)?;
     ringfence_sys::process::reset_signals().during("reset", "signals")?;
     rustix::process::setsid().during("start", "a session")?;
     let terminal_name = terminal.as_ref().and_then(alone::terminal_name);
-    standard_descriptors(launch, terminal)?;
+    standard_descriptors(start.stdio, terminal)?;
     ringfence_sys::process::cloexec_all().during("mark", "descriptors close-on-exec")?;
     limit(&boundary.limits, launch.processes_grouped)?;
-    rustix::process::chdir(&boundary.cwd).during("enter", boundary.cwd.display())?;
+    rustix::process::chdir(start.cwd).during("enter", start.cwd.display())?;
     rustix::thread::set_no_new_privs(true).during("set", "no_new_privs")?;
     let floor = boundary.floor.landlock;
     let abi = match boundary.tier {
-        Tier::Process => landlock_rules::confine(writable(boundary)?, floor)?,
+        Tier::Process => landlock_rules::confine(places(start)?, floor)?,
         Tier::Landlock => {
             alone::tie_to_init()?;
-            landlock_rules::confine_alone(alone::places(boundary, terminal_name), floor)?
+            landlock_rules::confine_alone(alone::places(start, terminal_name), floor)?
         }
     };
     let listener = seccomp::install(launch.filter, launch.notify_exec)
         .during("install", "the system call filter")?;
     // Init is hidden from everything; what becomes the agent must be readable for its supervisor,
-    // which records what is started. Nothing else runs inside yet.
+    // which records what is started. Nothing else runs inside yet; beside the agent it is Landlock
+    // that keeps the one from tracing the other, and the two memories hold the same: the plan.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
         .during("show", "the agent to its supervisor")?;
     // Before the self-test: in a `pair` workspace its attempts wait for an answer, too.
@@ -80,9 +102,11 @@ fn prepare(
     say(life, &FromInside::Listening {}, &descriptors);
     drop(descriptors);
     drop(listener);
-    let probes = match boundary.tier {
-        Tier::Process => self_test::run(boundary, &launch.probes),
-        Tier::Landlock => alone::self_test(boundary, &launch.probes),
+    let probes = match (boundary.tier, start.beside) {
+        (Tier::Process, false) => self_test::run(boundary, &launch.probes),
+        (Tier::Process, true) => self_test::of_the_kernel(),
+        (Tier::Landlock, false) => alone::self_test(boundary, &launch.probes),
+        (Tier::Landlock, true) => alone::of_the_kernel(),
     };
     let held = probes.iter().all(|probe| probe.held);
     say(life, &FromInside::Ready { landlock: abi, probes }, &[]);
@@ -96,14 +120,14 @@ fn prepare(
     }
 }
 
-fn standard_descriptors(launch: &Launch<'_>, terminal: Option<OwnedFd>) -> Result<(), StepError> {
+fn standard_descriptors(streams: &[Stdio; 3], terminal: Option<OwnedFd>) -> Result<(), StepError> {
     let null = || -> io::Result<OwnedFd> {
         Ok(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?.into())
     };
     if let Some(slave) = &terminal {
         rustix::process::ioctl_tiocsctty(slave).during("take", "the terminal")?;
     }
-    for (number, stdio) in (0..).zip(&launch.stdio) {
+    for (number, stdio) in (0..).zip(streams) {
         let opened;
         let source = match (stdio, &terminal) {
             (Stdio::Pass(fd), _) => fd.as_fd(),
@@ -139,7 +163,7 @@ fn limit(limits: &Limits, processes_grouped: bool) -> Result<(), StepError> {
 }
 
 /// The places that Landlock lets change; everything else is read-only even where a mount is not.
-fn writable(boundary: &Boundary) -> Result<Vec<OwnedFd>, StepError> {
+pub fn writable(boundary: &Boundary) -> Result<Vec<OwnedFd>, StepError> {
     let places = boundary.mounts.iter().filter(|mount| match &mount.kind {
         MountKind::Bind { access, .. } => *access == Access::ReadWrite,
         MountKind::Tmpfs { .. } | MountKind::Overlay { .. } => true,
@@ -151,19 +175,38 @@ fn writable(boundary: &Boundary) -> Result<Vec<OwnedFd>, StepError> {
         .collect()
 }
 
+/// As descriptors of this process's own, for Landlock to use up.
+fn places(start: &Start<'_>) -> Result<Vec<OwnedFd>, StepError> {
+    let copies: io::Result<_> = start.places.iter().map(OwnedFd::try_clone).collect();
+    copies.during("keep", "the places that can be changed")
+}
+
 fn c_text(text: &[u8], what: &str) -> Result<CString, StepError> {
     CString::new(text).map_err(|_| StepError::refused("pass", what, "it contains a NUL byte"))
 }
 
-fn lay_out(boundary: &Boundary) -> Result<Program, StepError> {
+fn lay_out(start: &Start<'_>) -> Result<Program, StepError> {
+    let boundary = start.launch.boundary;
+    let shell;
+    let (argv, found) = if start.argv.is_empty() {
+        let found = shells(boundary);
+        let name = found.first().and_then(|path| path.file_name()).unwrap_or_default();
+        shell = [name.to_string_lossy().into_owned()];
+        (shell.as_slice(), found)
+    } else {
+        (start.argv, candidates(boundary, start.argv))
+    };
     let arguments: Result<Vec<_>, _> =
-        boundary.argv.iter().map(|text| c_text(text.as_bytes(), "an argument")).collect();
-    let environment: Result<Vec<_>, _> = boundary
-        .environment
+        argv.iter().map(|text| c_text(text.as_bytes(), "an argument")).collect();
+    let mut variables = boundary.environment.clone();
+    if let Some(term) = start.term {
+        variables.insert("TERM".to_owned(), term.to_owned());
+    }
+    let environment: Result<Vec<_>, _> = variables
         .iter()
         .map(|(name, value)| c_text(format!("{name}={value}").as_bytes(), name))
         .collect();
-    let candidates: Result<Vec<_>, _> = candidates(boundary)
+    let candidates: Result<Vec<_>, _> = found
         .iter()
         .map(|path| c_text(path.as_os_str().as_bytes(), "the program's path"))
         .collect();
@@ -171,8 +214,8 @@ fn lay_out(boundary: &Boundary) -> Result<Program, StepError> {
 }
 
 /// Where the program may be: as typed with a slash, else in each directory of `PATH`.
-fn candidates(boundary: &Boundary) -> Vec<PathBuf> {
-    let Some(program) = boundary.argv.first() else { return Vec::new() };
+fn candidates(boundary: &Boundary, argv: &[String]) -> Vec<PathBuf> {
+    let Some(program) = argv.first() else { return Vec::new() };
     if program.contains('/') {
         return vec![PathBuf::from(program)];
     }
@@ -181,5 +224,14 @@ fn candidates(boundary: &Boundary) -> Vec<PathBuf> {
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(program))
         .filter(|candidate| candidate.symlink_metadata().is_ok())
+        .collect()
+}
+
+/// The user's shell inside: what `SHELL` says, else what there is.
+fn shells(boundary: &Boundary) -> Vec<PathBuf> {
+    let own = boundary.environment.get("SHELL").map(PathBuf::from);
+    own.into_iter()
+        .chain(["/bin/bash", "/bin/sh"].map(PathBuf::from))
+        .filter(|shell| shell.is_absolute() && shell.symlink_metadata().is_ok())
         .collect()
 }

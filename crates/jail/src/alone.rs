@@ -17,7 +17,8 @@ use ringfence_sys::process::{drop_all_capabilities, exit_now, signals};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use crate::agent::say;
+use crate::agent::{Start, say};
+use crate::beside::Beside;
 use crate::idmap;
 use crate::init::{Agent, collect, seclude, start_agent, undumpable};
 use crate::launch::{Launch, Prepared};
@@ -26,7 +27,7 @@ use crate::network::Captured;
 use crate::root::open_source;
 use crate::step::{During, StepError};
 
-pub use test::run as self_test;
+pub use test::{of_the_kernel, run as self_test};
 
 /// Where programs open devices that every program needs.
 const DEVICES: [&str; 6] =
@@ -39,15 +40,15 @@ pub fn adopt_orphans() -> Result<(), StepError> {
 }
 
 /// Runs as the sandbox's init until the agent ends; the caller exits then.
-pub fn main(launch: Launch<'_>, life: OwnedFd) {
-    if let Err(error) = live(&launch, &life) {
+pub fn main(launch: Launch<'_>, life: OwnedFd, orders: OwnedFd) {
+    if let Err(error) = live(&launch, &life, orders) {
         say(&life, &FromInside::Failed { error }, &[]);
         exit_now(125);
     }
 }
 
-fn live(launch: &Launch<'_>, life: &OwnedFd) -> Result<(), StepError> {
-    seclude(launch, &Prepared::default(), life, Signal::TERM)?;
+fn live(launch: &Launch<'_>, life: &OwnedFd, orders: OwnedFd) -> Result<(), StepError> {
+    seclude(launch, &Prepared::default(), [life, &orders], Signal::TERM)?;
     await_word(life)?;
     adopt_orphans()?;
     if launch.boundary.identity.owner.is_some() {
@@ -63,8 +64,9 @@ fn live(launch: &Launch<'_>, life: &OwnedFd) -> Result<(), StepError> {
     let ends = [Signal::CHILD, Signal::TERM].map(Signal::as_raw);
     let ends = signals(&ends).during("watch", "child processes")?;
     let nothing = Captured { how: "none".to_owned(), ipv6: false };
-    let agent = start_agent(launch, life, &nothing)?;
-    watch(life, &ends, &domain, &agent)
+    // Rules are laid on places that are opened again: see `places`.
+    let agent = start_agent(launch, life, &nothing, &[])?;
+    watch(launch, life, &ends, &domain, &agent, &mut Beside::new(orders))
 }
 
 fn await_word(life: &OwnedFd) -> Result<(), StepError> {
@@ -75,31 +77,41 @@ fn await_word(life: &OwnedFd) -> Result<(), StepError> {
     }
 }
 
-/// Reaps whatever dies; the end of the agent's first process, of the supervisor, or its word ends all.
+/// Reaps whatever dies and starts what a person wants beside the agent; the end of the agent's first
+/// process, of the supervisor, or its word ends all.
 fn watch(
+    launch: &Launch<'_>,
     life: &OwnedFd,
     ends: &OwnedFd,
     domain: &SignalDomain,
     agent: &Agent,
+    beside: &mut Beside,
 ) -> Result<(), StepError> {
     loop {
-        if let Some(code) = collect(agent.pid)? {
+        if let Some(code) = collect(agent.pid, beside)? {
             kill_all(domain);
             say(life, &FromInside::Exited { code }, &[]);
             exit_now(code);
         }
-        let mut watched = [PollFd::new(life, PollFlags::empty()), PollFd::new(ends, PollFlags::IN)];
+        let mut watched = [
+            PollFd::new(life, PollFlags::empty()),
+            PollFd::new(ends, PollFlags::IN),
+            PollFd::new(&beside.orders, PollFlags::IN),
+        ];
         match poll(&mut watched, None) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(StepError::new("wait for", "events", &error.into())),
         }
-        let [supervisor, signal] = watched.map(|fd| fd.revents());
+        let [supervisor, signal, order] = watched.map(|fd| fd.revents());
         let told = signal.contains(PollFlags::IN)
             && ringfence_sys::process::drain_signals(ends).contains(&Signal::TERM.as_raw());
         if told || supervisor.intersects(PollFlags::HUP | PollFlags::ERR) {
             kill_all(domain);
             exit_now(137);
+        }
+        if order.contains(PollFlags::IN) {
+            beside.serve(launch, &[]);
         }
     }
 }
@@ -116,11 +128,16 @@ fn kill_all(domain: &SignalDomain) {
 }
 
 /// In the supervisor, when init was killed from outside: its children have become this process's own,
-/// and are killed until none is left. The gateway does not exist in this tier, and the work of a `pair`
-/// workspace's keeper is done by then.
-pub fn clear_orphans() {
+/// and are killed until none is left but the keeper of a `pair` workspace, which still has to write down what
+/// their calls came to. The gateway does not exist in this tier.
+pub fn clear_orphans(keeper: Option<Pid>) {
     loop {
-        for pid in own_children() {
+        let orphans: Vec<Pid> =
+            own_children().into_iter().filter(|pid| Some(*pid) != keeper).collect();
+        if orphans.is_empty() {
+            return;
+        }
+        for pid in orphans {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
         match rustix::process::wait(WaitOptions::empty()) {
@@ -150,9 +167,10 @@ pub fn terminal_name(slave: &OwnedFd) -> Option<PathBuf> {
 
 /// The rules: every place of the plan, the common devices and the sandbox's own terminal.
 pub fn places(
-    boundary: &Boundary,
+    start: &Start<'_>,
     terminal: Option<PathBuf>,
-) -> impl Iterator<Item = Result<(OwnedFd, Rights), StepError>> + '_ {
+) -> impl Iterator<Item = Result<(OwnedFd, Rights), StepError>> {
+    let (boundary, beside) = (start.launch.boundary, start.beside);
     let devices = DEVICES.iter().map(PathBuf::from).chain(terminal);
     // A container without one of them has nothing to be opened there.
     let devices = devices.filter(|path| path.symlink_metadata().is_ok());
@@ -161,7 +179,10 @@ pub fn places(
     boundary
         .mounts
         .iter()
-        .map(|mount| place(boundary, mount))
+        .map(move |mount| place(boundary, mount))
+        // Opened again for a program beside the agent, and compared again: what somebody outside has
+        // replaced since is nobody's any more.
+        .filter(move |place| !beside || place.is_ok())
         .chain(devices.map(move |path| Ok((open_source(&path, None)?, rights))))
 }
 

@@ -16,7 +16,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 
-use crate::agent::{self, say};
+use crate::agent::{self, Start, say};
+use crate::beside::Beside;
 use crate::idmap;
 use crate::launch::{Launch, Prepared, Stdio, kept};
 use crate::message::FromInside;
@@ -24,16 +25,24 @@ use crate::network::{self, Captured};
 use crate::root::Root;
 use crate::step::{During, StepError};
 
+/// What init, and what it forks, is called until it has become a program.
+pub const NAME: &str = "ringfence-init";
+
 /// Runs as pid 1 until the agent ends; the caller exits then.
-pub fn main(launch: Launch<'_>, prepared: &Prepared, life: OwnedFd) {
-    if let Err(error) = live(&launch, prepared, &life) {
+pub fn main(launch: Launch<'_>, prepared: &Prepared, life: OwnedFd, orders: OwnedFd) {
+    if let Err(error) = live(&launch, prepared, &life, orders) {
         say(&life, &FromInside::Failed { error }, &[]);
         exit_now(125);
     }
 }
 
-fn live(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), StepError> {
-    seclude(launch, prepared, life, Signal::KILL)?;
+fn live(
+    launch: &Launch<'_>,
+    prepared: &Prepared,
+    life: &OwnedFd,
+    orders: OwnedFd,
+) -> Result<(), StepError> {
+    seclude(launch, prepared, [life, &orders], Signal::KILL)?;
     await_mapping(launch, life)?;
     bound_watches();
     let captured = network::capture(&launch.boundary.network, launch.gateway.as_fd())?;
@@ -45,8 +54,9 @@ fn live(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), 
     drop_all_capabilities().during("drop", "capabilities")?;
     rustix::thread::set_no_new_privs(true).during("set", "no_new_privs")?;
     undumpable()?;
-    let agent = start_agent(launch, life, &captured)?;
-    reap(launch, life, &agent)
+    let places = agent::writable(launch.boundary)?;
+    let agent = start_agent(launch, life, &captured, &places)?;
+    reap(launch, life, &agent, &mut Beside::new(orders), &places)
 }
 
 /// Cuts the fork off from what the launcher was: its death, descriptors, arguments, environment.
@@ -54,7 +64,7 @@ fn live(launch: &Launch<'_>, prepared: &Prepared, life: &OwnedFd) -> Result<(), 
 pub(crate) fn seclude(
     launch: &Launch<'_>,
     prepared: &Prepared,
-    life: &OwnedFd,
+    lines: [&OwnedFd; 2],
     death: Signal,
 ) -> Result<(), StepError> {
     rustix::process::set_parent_process_death_signal(Some(death))
@@ -62,7 +72,7 @@ pub(crate) fn seclude(
     // Keys typed at the terminal are for the agent alone.
     rustix::process::setsid().during("leave", "the caller's session")?;
     let mut keep = kept(launch, prepared);
-    keep.push(life.as_fd());
+    keep.extend(lines.map(AsFd::as_fd));
     close_all_but(&keep).during("close", "inherited descriptors")?;
     scrub_arguments_and_environment(c"ringfence-init");
     rustix::thread::set_name(c"ringfence-init").during("set", "the process name")?;
@@ -115,6 +125,7 @@ pub(crate) fn start_agent(
     launch: &Launch<'_>,
     life: &OwnedFd,
     captured: &Captured,
+    places: &[OwnedFd],
 ) -> Result<Agent, StepError> {
     let wants_terminal = launch.stdio.iter().any(|stdio| matches!(stdio, Stdio::Terminal));
     let terminal =
@@ -124,7 +135,16 @@ pub(crate) fn start_agent(
     match fork_into(Namespaces::NONE).during("start", "the agent")? {
         Side::Child => {
             drop(master);
-            agent::main(launch, slave, life)
+            let start = Start {
+                launch,
+                places,
+                argv: &launch.boundary.argv,
+                cwd: &launch.boundary.cwd,
+                term: None,
+                stdio: &launch.stdio,
+                beside: false,
+            };
+            agent::main(&start, slave, life)
         }
         Side::Parent { pid, pidfd } => {
             drop(slave);
@@ -142,7 +162,7 @@ pub(crate) fn start_agent(
 }
 
 /// A pair of the sandbox's own: master and slave.
-fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = openpt(flags)?;
     unlockpt(&master)?;
@@ -152,11 +172,18 @@ fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((master, slave))
 }
 
-/// Reaps whatever dies, makes sockets for published ports, ends with the agent's first process.
-fn reap(launch: &Launch<'_>, life: &OwnedFd, agent: &Agent) -> Result<(), StepError> {
+/// Reaps whatever dies, makes sockets for published ports, starts what a person wants beside the
+/// agent, ends with the agent's first process.
+fn reap(
+    launch: &Launch<'_>,
+    life: &OwnedFd,
+    agent: &Agent,
+    beside: &mut Beside,
+    places: &[OwnedFd],
+) -> Result<(), StepError> {
     let children = ringfence_sys::process::child_signals().during("watch", "child processes")?;
     loop {
-        if let Some(code) = collect(agent.pid)? {
+        if let Some(code) = collect(agent.pid, beside)? {
             say(life, &FromInside::Exited { code }, &[]);
             exit_now(code);
         }
@@ -164,19 +191,23 @@ fn reap(launch: &Launch<'_>, life: &OwnedFd, agent: &Agent) -> Result<(), StepEr
             PollFd::new(life, PollFlags::empty()),
             PollFd::new(&launch.gateway, PollFlags::IN),
             PollFd::new(&children, PollFlags::IN),
+            PollFd::new(&beside.orders, PollFlags::IN),
         ];
         match poll(&mut watched, None) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(StepError::new("wait for", "events", &error.into())),
         }
-        let [supervisor, gateway, child] = watched.map(|fd| fd.revents());
+        let [supervisor, gateway, child, order] = watched.map(|fd| fd.revents());
         let gone = PollFlags::HUP | PollFlags::ERR;
         if supervisor.intersects(gone) {
             exit_now(137);
         }
         if child.contains(PollFlags::IN) {
             ringfence_sys::process::drain_signals(&children);
+        }
+        if order.contains(PollFlags::IN) {
+            beside.serve(launch, places);
         }
         if gateway.intersects(gone) || (gateway.contains(PollFlags::IN) && !serve_gateway(launch)) {
             // The gateway is gone: nothing leaves any more. The supervisor ends the run.
@@ -192,17 +223,20 @@ fn wait_for_the_end(life: &OwnedFd) -> ! {
 }
 
 /// Collects every dead child; the agent's code when it is among them.
-pub(crate) fn collect(agent: Pid) -> Result<Option<i32>, StepError> {
+pub(crate) fn collect(agent: Pid, beside: &mut Beside) -> Result<Option<i32>, StepError> {
     let mut code = None;
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) => {
+                let ended = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => code,
+                    (None, Some(signal)) => 128 + signal,
+                    (None, None) => 255,
+                };
                 if pid == agent {
-                    code = Some(match (status.exit_status(), status.terminating_signal()) {
-                        (Some(code), _) => code,
-                        (None, Some(signal)) => 128 + signal,
-                        (None, None) => 255,
-                    });
+                    code = Some(ended);
+                } else {
+                    beside.ended(pid, ended);
                 }
             }
             Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(code),

@@ -64,6 +64,8 @@ pub struct Sandbox {
     pub pid: Pid,
     /// The life line: [`crate::FromInside`] packets come out, one `go` packet goes in.
     pub life: OwnedFd,
+    /// Orders for init go in here, see [`crate::Order`].
+    pub orders: OwnedFd,
     /// A way to change its mounts later.
     pub handle: Handle,
     /// Which back end made it.
@@ -83,10 +85,11 @@ impl Sandbox {
         let _ = rustix::process::pidfd_send_signal(&self.init, signal);
     }
 
-    /// What is left when init itself was killed from outside; to be called when `init` is gone.
-    pub fn clear(&self) {
+    /// What is left when init itself was killed from outside; to be called when `init` is gone. The
+    /// caller's own child `keeper` is spared.
+    pub fn clear(&self, keeper: Option<Pid>) {
         if self.tier == Tier::Landlock {
-            alone::clear_orphans();
+            alone::clear_orphans(keeper);
         }
     }
 }
@@ -134,19 +137,20 @@ pub fn launch(launch: Launch<'_>) -> Result<Sandbox, LaunchError> {
         }
     };
     let (life, inner_life) = fdpass::pair().during("create", "the life line")?;
+    let (orders, inner_orders) = fdpass::pair().during("create", "the line of orders")?;
     match fork_into(namespaces).map_err(|source| LaunchError::Namespaces { source })? {
         Side::Child => {
-            drop(life);
+            drop((life, orders));
             match tier {
-                Tier::Process => init::main(launch, &prepared, inner_life),
-                Tier::Landlock => alone::main(launch, inner_life),
+                Tier::Process => init::main(launch, &prepared, inner_life, inner_orders),
+                Tier::Landlock => alone::main(launch, inner_life, inner_orders),
             }
             exit_now(70)
         }
         Side::Parent { pid, pidfd } => {
-            drop(inner_life);
+            drop((inner_life, inner_orders));
             match settle(&launch, pid, &life) {
-                Ok(handle) => Ok(Sandbox { init: pidfd, pid, life, handle, tier }),
+                Ok(handle) => Ok(Sandbox { init: pidfd, pid, life, orders, handle, tier }),
                 Err(error) => {
                     let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
                     let _ = ringfence_sys::process::wait_code(pidfd.as_fd());

@@ -7,6 +7,7 @@
 pub mod adjust;
 mod agent;
 mod alone;
+mod beside;
 pub mod cgroup;
 mod devices;
 mod idmap;
@@ -20,7 +21,8 @@ mod root;
 mod self_test;
 mod step;
 
+pub use init::NAME as INIT_NAME;
 pub use launch::{Launch, LaunchError, Probes, Sandbox, Stdio, launch};
 pub use limits::{CAPTURE_PORT, DNS_PORT};
-pub use message::{FromInside, Probe};
+pub use message::{FromInside, Order, Passed, Probe};
 pub use step::StepError;

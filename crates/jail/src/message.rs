@@ -1,7 +1,10 @@
-//! What the inside tells the supervisor on the life line: one JSON object per packet.
+//! What the inside tells the supervisor on the life line, and what init is ordered: one JSON object
+//! per packet.
 //!
 //! Init is the launcher's own code, but it lives in zone 0: nothing said here is trusted for
 //! enforcement. The line carries facts for the ledger, descriptors, and the end.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,10 +39,16 @@ pub enum FromInside {
         /// Whether a terminal's master follows.
         terminal: bool,
     },
+    /// A program beside the agent has a process. Descriptors: its pidfd, then its terminal's master
+    /// if any.
+    Started {
+        /// Whether a terminal's master follows.
+        terminal: bool,
+    },
     /// The filter is laid and the self-test begins. Descriptor: the listener of the calls that are
     /// told, if any are.
     Listening {},
-    /// The agent's process is confined and waits for the word.
+    /// The process is confined and waits for the word.
     Ready {
         /// Landlock ABI in force.
         landlock: u32,
@@ -53,9 +62,36 @@ pub enum FromInside {
         /// Error number.
         errno: i32,
     },
-    /// The agent's first process has ended.
+    /// The agent's first process, or the program that the line belongs to, has ended.
     Exited {
         /// As a shell shows it.
         code: i32,
     },
+}
+
+/// What one standard descriptor of a program beside the agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Passed {
+    /// A terminal of the sandbox's own.
+    Terminal,
+    /// A pipe, whose descriptor follows.
+    Pipe,
+    /// The sandbox's own `/dev/null`.
+    Null,
+}
+
+/// To init: start one more program behind the same boundary. Descriptors: the program's own line, on
+/// which everything about it is told, then its pipes in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Program and arguments; none for the user's shell inside.
+    pub argv: Vec<String>,
+    /// Where it begins.
+    pub cwd: PathBuf,
+    /// What its terminal is, where that differs from the agent's.
+    pub term: Option<String>,
+    /// Standard input, output and error.
+    pub stdio: [Passed; 3],
 }

@@ -19,32 +19,39 @@ const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Tries everything; the caller aborts unless all of it held.
 pub fn run(boundary: &Boundary, outside: &Probes) -> Vec<Probe> {
-    let mut findings = Vec::new();
+    let mut findings = of_the_kernel();
     for path in &boundary.must_be_absent {
         let answer = rustix::fs::lstat(path);
         let held = matches!(answer, Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR));
         let answer = answer.map(drop).map_err(io::Error::from);
         findings.push(finding(format!("see {}", path.display()), answer, held));
     }
-    common(&mut findings, outside);
+    of_the_host(&mut findings, outside);
     findings
 }
 
-/// What no tier may let through.
-pub(crate) fn common(findings: &mut Vec<Probe>, outside: &Probes) {
-    refused(findings, "open a raw socket", probe::raw_socket());
-    refused(findings, "open a packet socket", probe::packet_socket());
-    refused(findings, "make a user namespace", probe::new_user_namespace());
-    refused(findings, "mount a file system", probe::mount());
+/// Tries what the supervisor has put where nothing inside may reach it.
+pub(crate) fn of_the_host(findings: &mut Vec<Probe>, outside: &Probes) {
+    let socket = probe::abstract_socket(&outside.abstract_name);
+    refused(findings, "reach the supervisor's abstract socket", socket);
+    refused(findings, "reach the host's loopback", reach_loopback(outside.loopback_port));
+}
+
+/// Tries what only the kernel answers: nothing that an agent does can make these fail, so they are
+/// asked again of every program that is started beside it.
+pub fn of_the_kernel() -> Vec<Probe> {
+    let mut findings = Vec::new();
+    refused(&mut findings, "open a raw socket", probe::raw_socket());
+    refused(&mut findings, "open a packet socket", probe::packet_socket());
+    refused(&mut findings, "make a user namespace", probe::new_user_namespace());
+    refused(&mut findings, "mount a file system", probe::mount());
     let ring = probe::io_uring();
     let past_the_filter = ring.as_ref().is_err_and(|e| e.raw_os_error() == Some(EFAULT));
     let held = ring.is_err() && !past_the_filter;
     findings.push(finding("set up an io_uring".to_owned(), ring, held));
-    let socket = probe::abstract_socket(&outside.abstract_name);
-    refused(findings, "reach the supervisor's abstract socket", socket);
-    refused(findings, "reach the host's loopback", reach_loopback(outside.loopback_port));
-    refused(findings, "write to the base", write_base());
-    refused(findings, "hold a capability", hold_capability());
+    refused(&mut findings, "write to the base", write_base());
+    refused(&mut findings, "hold a capability", hold_capability());
+    findings
 }
 
 /// `EFAULT`: io_uring looked at its arguments, so the filter let it through.

@@ -42,7 +42,12 @@ fn event(event: &Event) -> String {
         Event::Policy { generation, layer, summary, .. } => {
             format!("policy     generation {generation} by {layer}: {summary}")
         }
-        Event::Control { verb, by } => format!("control    {verb} by {by}"),
+        Event::Control { verb, by, argv, code } => {
+            let program =
+                if argv.is_empty() { String::new() } else { format!(" [{}]", argv.join(" ")) };
+            let code = code.map_or(String::new(), |code| format!(", code {code}"));
+            format!("control    {verb} by {by}{program}{code}")
+        }
         Event::Sensor { what } => format!("sensor     {what}"),
         Event::Workspace { verb, paths, count, .. } => {
             format!("workspace  {verb}, {count} paths: {}", few(paths))

@@ -138,6 +138,12 @@ pub enum Event {
         verb: String,
         /// Who: `name (uid N)`.
         by: String,
+        /// The program that it is about, if any: `exec`, and `exec-ended` with the code.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        argv: Vec<String>,
+        /// The program's exit code as a shell shows it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<i32>,
     },
     /// Something that watches was lost or fell behind.
     Sensor {

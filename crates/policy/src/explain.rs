@@ -6,13 +6,14 @@ use ringfence_model::decision::{Decision, Reason, Verdict};
 use ringfence_model::host::{HostName, Target};
 use ringfence_model::provenance::Layer;
 use ringfence_model::request::{Action, Endpoint, Request, Resource};
+use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
 use crate::compiled::{Compiled, Effect};
 use crate::network;
 
 /// An answer for a person. Texts from outside are escaped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// What was asked, such as `connect registry.acme.com:443`.
     pub what: String,

@@ -1,6 +1,6 @@
 //! The clock: the only place that reads time. Everything else is told.
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,15 @@ pub fn now() -> Moment {
         unix_ns: u32::try_from(wall.tv_nsec).unwrap_or(0),
         boot_ns: u64::try_from(boot.tv_sec).unwrap_or(0) * 1_000_000_000
             + u64::try_from(boot.tv_nsec).unwrap_or(0),
+    }
+}
+
+/// A span as `poll(2)` takes it.
+#[must_use]
+pub fn timespec(milliseconds: u64) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(milliseconds % 1000 * 1_000_000).unwrap_or(0),
     }
 }
 

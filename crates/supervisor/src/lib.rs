@@ -7,6 +7,7 @@
 mod binary;
 mod bundles;
 pub mod changes;
+pub mod client;
 mod clock;
 mod container;
 mod control_server;

@@ -31,10 +31,42 @@ pub const MOMENT_NAME_BYTES: usize = 60;
 /// Links that are followed one after the other from a name to what a program changes
 /// (path_resolution(7)).
 pub const NAMED_LINKS: usize = 40;
+/// Generations between the supervisor and a process of its sandbox that are looked at, where the
+/// sandbox has no process ids of its own.
+pub const GENERATIONS: usize = 1_000;
+/// Time after which the keeper of a `pair` workspace looks what calls came to whose thread was not
+/// heard of again.
+pub const CALL_LOOKED_AT_MS: u64 = 20;
+/// Time after which a call that changes a name is over, if its thread does not wait in it.
+pub const CALL_OVER_MS: u64 = 1_000;
+/// Time that the keeper has at the end of a run to write down what the last calls came to.
+pub const KEEPER_FAREWELL_MS: u64 = 2_000;
 /// Questions that may wait for the keeper of a `pair` workspace.
 pub const KEEPER_QUESTIONS: usize = 8;
 /// Control connections at once.
 pub const CONTROL_CONNECTIONS: usize = 32;
+/// How long a connection to the control socket may take to ask, in milliseconds.
+pub const CONTROL_LINE_MS: u64 = 3_000;
+/// Programs that a person may have started beside the agent at once.
+pub const BESIDE_PROGRAMS: usize = 16;
+/// Bytes of the arguments of such a program.
+pub const BESIDE_ARGUMENT_BYTES: usize = 32 * 1024;
+/// How long the output of such a program may take to reach its person after its end, in milliseconds.
+pub const BESIDE_LAST_MS: u64 = 2_000;
+/// Terminals that may look at one detached run at once.
+pub const ATTACHED_TERMINALS: usize = 8;
+/// Bytes that a detached run's terminal remembers for those who look at it later.
+pub const SCROLLBACK_BYTES: usize = 256 * 1024;
+/// Bytes that wait for a terminal that looks at a detached run before no more output is read.
+pub const ATTACHED_BUFFER_BYTES: usize = 1024 * 1024;
+/// How long such a terminal may take nothing at all before it is let go, in milliseconds.
+pub const ATTACHED_STALL_MS: u64 = 2_000;
+/// How long those who look at a detached run get for its last output when it ends, in milliseconds.
+pub const ATTACHED_LAST_MS: u64 = 1_000;
+/// Keys that wait for a detached run's agent to read them, in bytes.
+pub const KEYS_BYTES: usize = 4 * 1024;
+/// How often it is looked whether a detached run's agent has become its program, in milliseconds.
+pub const DETACH_LOOK_MS: u64 = 3;
 /// Bytes that wait for the terminal or a pipe before the agent's output is no longer read.
 pub const OUTPUT_BUFFER_BYTES: usize = 256 * 1024;
 /// How long a terminal that takes no bytes is waited for when it is put right at the end of a run, in

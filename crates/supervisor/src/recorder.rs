@@ -92,6 +92,13 @@ pub struct Recorder {
     exec_dropped: u64,
 }
 
+/// A record of what a person did.
+#[must_use]
+pub fn by_a_person(verb: &str, uid: u32) -> Event {
+    let by = format!("uid {uid}");
+    Event::Control { verb: verb.to_owned(), by, argv: Vec::new(), code: None }
+}
+
 fn stamp(moment: Moment) -> Stamp {
     Stamp { unix_s: moment.unix_s, unix_ns: moment.unix_ns, boot_ns: moment.boot_ns }
 }

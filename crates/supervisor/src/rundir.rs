@@ -5,6 +5,9 @@
 //! runs/ID/policy.json    the compiled policy        runs/ID/boundary.json   the plan
 //! runs/ID/ledger.jsonl   the record                 runs/ID/control.sock    while it lives
 //! runs/ID/lock           held by the supervisor     runs/ID/cleanup.json    what a crash may leave
+//! runs/ID/control.token  what opens that socket, while it lives
+//! runs/ID/screen         the end of a detached run's output, filtered
+//! runs/ID/finished.json  what a person is told at its end
 //! runs/ID/changes.lock   held by whoever works on a run that is over
 //! runs/ID/layer/{upper,work}   the workspace's changes
 //! runs/ID/brought        copies of the user's instructions for the agent, while it lives
@@ -21,6 +24,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use ringfence_control::Token;
 use ringfence_model::boundary::{Tier, WorkspaceMode};
 use ringfence_model::id::{RunId, SandboxName};
 use serde::de::DeserializeOwned;
@@ -59,6 +63,9 @@ pub struct RunInfo {
     pub supervisor_start: Option<u64>,
     /// Who started it.
     pub person: String,
+    /// Whether it has a terminal of its own that can be attached to.
+    #[serde(default)]
+    pub detached: bool,
 }
 
 /// What encloses runs that were started before there were tiers.
@@ -84,6 +91,7 @@ impl RunInfo {
             supervisor: 1,
             supervisor_start: None,
             person: "p".to_owned(),
+            detached: false,
         }
     }
 }
@@ -207,6 +215,12 @@ impl RunDir {
         self.file("control.sock")
     }
 
+    /// The end of what a detached run showed, once it is over.
+    #[must_use]
+    pub fn screen(&self) -> PathBuf {
+        self.file("screen")
+    }
+
     /// The workspace's layer: `upper` and `work` are in it.
     #[must_use]
     pub fn layer(&self) -> PathBuf {
@@ -292,6 +306,7 @@ impl RunDir {
     pub fn unmark_live(&self) {
         let _ = fs::remove_file(&self.live);
         let _ = fs::remove_file(self.control());
+        let _ = fs::remove_file(Token::place(&self.control()));
         let _ = fs::remove_file(self.file("cleanup.json"));
     }
 
@@ -357,6 +372,12 @@ pub enum FindError {
     /// No run of that name.
     #[error("no run is called `{0}`; `ringfence ps --all` lists all runs")]
     Unknown(String),
+    /// Nothing runs in this directory.
+    #[error(
+        "no run of {} is running; `ringfence ps` lists those that are, `ringfence run -- CMD` starts one",
+        .0.display()
+    )]
+    NoneRuns(PathBuf),
     /// Several runs begin so.
     #[error("several runs begin with `{0}`; give more of the id")]
     Ambiguous(String),
@@ -388,6 +409,26 @@ pub fn find(paths: &Paths, word: Option<&str>, workspace: &Path) -> Result<RunDi
         (Some(_), Some(_)) => Err(FindError::Ambiguous(word.to_owned())),
         (None, _) => Err(FindError::Unknown(word.to_owned())),
     }
+}
+
+/// As [`find`], but without a word it is the latest that is running.
+///
+/// # Errors
+/// [`FindError`].
+pub fn find_running(
+    paths: &Paths,
+    word: Option<&str>,
+    workspace: &Path,
+) -> Result<RunDir, FindError> {
+    if word.is_some() {
+        return find(paths, word, workspace);
+    }
+    all(paths)
+        .into_iter()
+        .rev()
+        .filter(RunDir::is_running)
+        .find(|run| run.info().is_ok_and(|info| info.workspace == workspace))
+        .ok_or_else(|| FindError::NoneRuns(workspace.to_owned()))
 }
 
 #[cfg(test)]

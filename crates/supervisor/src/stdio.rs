@@ -10,12 +10,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use ringfence_control::Size;
 use ringfence_jail::Stdio;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
 use self::traces::Traces;
+use crate::client::KeyWatch;
 use crate::limits::{OUTPUT_BUFFER_BYTES, TERMINAL_RESET_MS};
 use crate::terminal::TerminalFilter;
 
@@ -27,6 +29,10 @@ pub struct Pump {
     filter: Option<TerminalFilter>,
     /// What the bytes leave behind in the user's terminal.
     traces: Rc<RefCell<Traces>>,
+    /// Keys that let go of the terminal.
+    keys: Option<KeyWatch>,
+    /// Whether they were typed.
+    pub let_go: bool,
     /// Whether the bytes come from inside.
     output: bool,
     /// Bytes moved so far.
@@ -39,13 +45,20 @@ pub struct Pump {
 const CHUNK: usize = 32 * 1024;
 
 impl Pump {
-    fn new(from: OwnedFd, to: OwnedFd, filter: Option<TerminalFilter>, output: bool) -> Self {
+    pub(crate) fn new(
+        from: OwnedFd,
+        to: OwnedFd,
+        filter: Option<TerminalFilter>,
+        output: bool,
+    ) -> Self {
         Self {
             from: Some(from),
             to: Some(to),
             waiting: Vec::new(),
             filter,
             traces: Rc::default(),
+            keys: None,
+            let_go: false,
             output,
             moved: 0,
             removed: 0,
@@ -72,6 +85,28 @@ impl Pump {
         self.to.is_none() || (self.from.is_none() && self.waiting.is_empty())
     }
 
+    /// Whether all that comes from inside so far has been passed on.
+    pub fn is_drained(&self) -> bool {
+        let more = |from: &OwnedFd| ready(from.as_fd(), PollFlags::IN);
+        !self.output || (self.waiting.is_empty() && !self.from.as_ref().is_some_and(more))
+    }
+
+    /// Whether it shows a terminal's output.
+    pub fn is_terminal(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Moves what is there, as far as it goes without waiting.
+    pub fn finish_now(&mut self) {
+        while self.output && !self.is_done() {
+            let before = (self.moved, self.waiting.len());
+            self.turn();
+            if before == (self.moved, self.waiting.len()) {
+                return;
+            }
+        }
+    }
+
     /// Moves what can be moved now.
     pub fn turn(&mut self) {
         if !self.waiting.is_empty() {
@@ -94,6 +129,13 @@ impl Pump {
             Ok(count) => {
                 let bytes = chunk.get(..count).unwrap_or_default();
                 self.moved += count as u64;
+                if let Some(keys) = &mut self.keys {
+                    self.let_go = keys.pass(bytes, &mut self.waiting);
+                    if self.let_go {
+                        self.from = None;
+                    }
+                    return;
+                }
                 match &mut self.filter {
                     Some(filter) => {
                         // What was there before has been looked at.
@@ -163,7 +205,12 @@ impl Pump {
 }
 
 fn writable(fd: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    ready(fd, PollFlags::OUT)
+}
+
+/// Whether a descriptor can be used now, be it only to learn that it is over.
+fn ready(fd: BorrowedFd<'_>, flags: PollFlags) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }
@@ -259,6 +306,22 @@ pub fn plan() -> io::Result<Plan> {
     Ok(Plan { inside, pumps })
 }
 
+/// What a run in the background has: a terminal of its own.
+#[must_use]
+pub fn detached() -> Plan {
+    Plan { inside: [Stdio::Terminal, Stdio::Terminal, Stdio::Terminal], pumps: Vec::new() }
+}
+
+/// Whether this may be passed inside as it is.
+pub fn is_pipe(fd: &OwnedFd) -> bool {
+    matches!(kind(fd.as_fd()), Kind::Pipe)
+}
+
+/// Whether this is a socket.
+pub fn is_socket(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_socket())
+}
+
 enum Kind {
     Closed,
     Terminal,
@@ -280,7 +343,11 @@ fn kind(fd: BorrowedFd<'_>) -> Kind {
     }
 }
 
-fn nonblocking(fd: &OwnedFd) -> io::Result<()> {
+/// What reads or writes this never waits.
+///
+/// # Errors
+/// What `fcntl(2)` says.
+pub fn nonblocking(fd: &OwnedFd) -> io::Result<()> {
     let flags = rustix::fs::fcntl_getfl(fd)?;
     Ok(rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
 }
@@ -303,14 +370,27 @@ fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// # Errors
 /// The user's terminal cannot be opened or set.
 pub fn connect_terminal(master: &OwnedFd) -> io::Result<(Vec<Pump>, Option<RawTerminal>)> {
-    nonblocking(master)?;
     copy_size(master);
+    connect_relay(master, None)
+}
+
+/// As [`connect_terminal`], for the other end of a [`relay`]; `keys` let go of it.
+///
+/// # Errors
+/// The user's terminal cannot be opened or set.
+pub fn connect_relay(
+    master: &OwnedFd,
+    let_go: Option<KeyWatch>,
+) -> io::Result<(Vec<Pump>, Option<RawTerminal>)> {
+    nonblocking(master)?;
     let (stdin, stdout, stderr) =
         (rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr());
     let mut pumps = Vec::new();
     let shown = [stdout, stderr].into_iter().find(|fd| isatty(*fd));
     let to = match shown {
         Some(fd) => reopen(fd)?,
+        // Who looks at a run without a terminal gets its output all the same, filtered.
+        None if let_go.is_some() => stdout.try_clone_to_owned()?,
         None => {
             let flags = OFlags::WRONLY | OFlags::CLOEXEC;
             rustix::fs::open("/dev/null", flags, Mode::empty())?
@@ -323,11 +403,45 @@ pub fn connect_terminal(master: &OwnedFd) -> io::Result<(Vec<Pump>, Option<RawTe
     let mut keys = None;
     if isatty(stdin) {
         let terminal = reopen(stdin)?;
-        pumps.push(Pump::new(terminal.try_clone()?, master.try_clone()?, None, false));
+        let mut typed = Pump::new(terminal.try_clone()?, master.try_clone()?, None, false);
+        typed.keys = let_go;
+        pumps.push(typed);
         keys = Some(make_raw(terminal)?);
     }
     let connected = screen.is_some() || keys.is_some();
     Ok((pumps, connected.then_some(RawTerminal { screen, keys })))
+}
+
+/// Relays between a terminal inside and a socket: the output filtered, the keys as they are.
+///
+/// # Errors
+/// A descriptor cannot be copied.
+pub fn relay(master: &OwnedFd, socket: &OwnedFd) -> io::Result<Vec<Pump>> {
+    nonblocking(master)?;
+    let filter = Some(TerminalFilter::new());
+    Ok(vec![
+        Pump::new(master.try_clone()?, socket.try_clone()?, filter, true),
+        Pump::new(socket.try_clone()?, master.try_clone()?, None, false),
+    ])
+}
+
+/// The size of the user's terminal.
+#[must_use]
+pub fn size() -> Option<Size> {
+    let own = [rustix::stdio::stdout(), rustix::stdio::stdin(), rustix::stdio::stderr()];
+    let size = own.into_iter().find_map(|fd| rustix::termios::tcgetwinsize(fd).ok())?;
+    Some(Size { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// Gives a terminal inside this size.
+pub fn set_size(master: &OwnedFd, size: Size) {
+    let size = rustix::termios::Winsize {
+        ws_row: size.rows,
+        ws_col: size.columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let _ = rustix::termios::tcsetwinsize(master, size);
 }
 
 /// Gives the sandbox's terminal the size of the user's.

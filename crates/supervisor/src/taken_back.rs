@@ -11,6 +11,7 @@ use crate::changes::{ChangesError, Journal, hold};
 use crate::clock;
 use crate::limits::MOMENT_NAME_BYTES;
 use crate::pair::{Place, START, find};
+use crate::recorder::by_a_person;
 use crate::rundir::{RunDir, RunInfo};
 
 /// Why there is nothing to go back to.
@@ -142,10 +143,10 @@ pub fn restore(run: &RunDir, to: Option<&str>) -> Result<Taken, ChangesError> {
     let mut ledger = Journal::open(run, &info).map_err(ChangesError::Record)?;
     let verb = format!("restore {to}");
     ledger
-        .event(&Event::Control { verb, by: format!("uid {}", rustix::process::geteuid().as_raw()) })
+        .event(&by_a_person(&verb, rustix::process::geteuid().as_raw()))
         .map_err(ChangesError::Record)?;
     let mut journal = place.journal(&info.workspace).map_err(TakeBackError::Journal)?;
-    let outcome = place.restore(&mut journal, to, clock::now().unix_s);
+    let outcome = place.restore(&mut journal, to, clock::now().unix_s, &[]);
     ledger.event(&Event::Sensor { what: outcome.words() }).map_err(ChangesError::Record)?;
     Ok(outcome)
 }

@@ -71,6 +71,19 @@ pub fn find(word: Option<&str>) -> Result<(Paths, RunDir), ViewError> {
     Ok((paths, run))
 }
 
+/// Finds a run that something is to be done in: without a word, the latest that is running.
+///
+/// # Errors
+/// [`ViewError`].
+pub fn find_running(word: Option<&str>) -> Result<(Paths, RunDir), ViewError> {
+    let paths = Paths::find()?;
+    heal::heal(&paths);
+    let cwd = std::env::current_dir().and_then(std::fs::canonicalize).unwrap_or_default();
+    let workspace = host::project_root(&cwd, &paths.home);
+    let run = rundir::find_running(&paths, word, &workspace)?;
+    Ok((paths, run))
+}
+
 /// One row of `ps`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
@@ -106,7 +119,8 @@ fn row(run: &RunDir) -> Option<Row> {
 }
 
 /// The last `end` record.
-fn end_of(run: &RunDir) -> Option<End> {
+#[must_use]
+pub fn end_of(run: &RunDir) -> Option<End> {
     let records = records(run).ok()?;
     records.into_iter().rev().find_map(|record| match record.event {
         Event::End(end) => Some(*end),
@@ -436,6 +450,7 @@ mod tests {
             supervisor: pid,
             supervisor_start: start,
             person: "p".to_owned(),
+            detached: false,
         }
     }
 

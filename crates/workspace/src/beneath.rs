@@ -1,6 +1,8 @@
 //! Reaching entries beneath a held directory, without ever following a link or leaving it.
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, makedev, statx,
+};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -26,12 +28,18 @@ pub(crate) struct Meta {
     pub(crate) ctime: Moment,
     pub(crate) owner: (u32, u32),
     pub(crate) links: u64,
+    /// When the inode was made, in nanoseconds since 1970 (`stx_btime`); 0 where the file system does
+    /// not say. Tells a file from a later one that was given the same number.
+    pub(crate) born: i64,
 }
 
+/// What is asked of `statx(2)`.
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
 impl Meta {
-    #[allow(clippy::unnecessary_cast)] // The fields' types differ between architectures.
-    fn new(stat: &Stat) -> Self {
-        let node = match FileType::from_raw_mode(stat.st_mode) {
+    fn new(stat: &Statx) -> Self {
+        let mode = u32::from(stat.stx_mode);
+        let node = match FileType::from_raw_mode(mode) {
             FileType::RegularFile => Node::File,
             FileType::Directory => Node::Dir,
             FileType::Symlink => Node::Symlink,
@@ -39,15 +47,20 @@ impl Meta {
             FileType::Socket => Node::Socket,
             _ => Node::Device,
         };
+        let born = match StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME) {
+            true => stat.stx_btime.tv_sec * 1_000_000_000 + i64::from(stat.stx_btime.tv_nsec),
+            false => 0,
+        };
         Self {
             node,
-            mode: stat.st_mode & 0o7777,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            device: (stat.st_dev as u64, stat.st_ino as u64),
-            rdev: stat.st_rdev as u64,
-            ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-            owner: (stat.st_uid, stat.st_gid),
-            links: stat.st_nlink as u64,
+            mode: mode & 0o7777,
+            size: stat.stx_size,
+            device: (makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino),
+            rdev: makedev(stat.stx_rdev_major, stat.stx_rdev_minor),
+            ctime: (stat.stx_ctime.tv_sec, i64::from(stat.stx_ctime.tv_nsec)),
+            owner: (stat.stx_uid, stat.stx_gid),
+            links: u64::from(stat.stx_nlink),
+            born,
         }
     }
 
@@ -105,7 +118,7 @@ pub(crate) fn open_dir(dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> 
 pub(crate) fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = open_at(dir, name, flags)?;
-    if Meta::new(&rustix::fs::fstat(&fd)?).node != Node::File {
+    if look_open(&fd)?.node != Node::File {
         return Err(io::Error::other("it is no regular file any more"));
     }
     Ok(File::from(fd))
@@ -113,7 +126,7 @@ pub(crate) fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
 
 /// What is there under a name; `None` if nothing is.
 pub(crate) fn look(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Meta>> {
-    match rustix::fs::statat(dir, c_name(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+    match statx(dir, c_name(name)?, AtFlags::SYMLINK_NOFOLLOW, WANTED) {
         Ok(stat) => Ok(Some(Meta::new(&stat))),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error.into()),
@@ -122,7 +135,7 @@ pub(crate) fn look(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Meta>>
 
 /// What an open file is.
 pub(crate) fn look_open<F: AsFd>(file: F) -> io::Result<Meta> {
-    Ok(Meta::new(&rustix::fs::fstat(file)?))
+    Ok(Meta::new(&statx(file, c"", AtFlags::EMPTY_PATH, WANTED)?))
 }
 
 /// Where a symbolic link points.

@@ -41,3 +41,9 @@ pub const ALIAS_ENTRIES: usize = 20_000;
 pub const ALIAS_DEPTH: usize = 8;
 /// Links followed one after the other (path_resolution(7) has 40).
 pub const ALIAS_LINKS: usize = 40;
+/// Largest journal of a `pair` workspace, in bytes: what would be written behind that does not happen.
+pub const JOURNAL_BYTES: u64 = 512 * 1024 * 1024;
+/// Calls in a `pair` workspace whose outcome is waited for at once; each holds one descriptor.
+pub const PENDING_CALLS: usize = 256;
+/// Files and paths that a `pair` workspace remembers to have dealt with since the last moment.
+pub const KNOWN_THINGS: usize = 2_000_000;

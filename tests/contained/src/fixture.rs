@@ -230,14 +230,15 @@ impl Fixture {
 impl Drop for Fixture {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // What a failed test has killed is tidied, so that the machine stays clean.
-            let _ = Command::new(&self.binary)
-                .arg("ps")
-                .env_clear()
-                .env("HOME", self.home())
-                .env("XDG_STATE_HOME", self.state())
-                .env("XDG_CONFIG_HOME", self.config())
-                .output();
+            // What a failed test has killed is tidied, and what it has started in the background is
+            // ended, so that the machine stays clean.
+            let asked = |words: &[&str]| {
+                let mut command = Command::new(&self.binary);
+                self.surround(&mut command);
+                let _ = command.args(words).output();
+            };
+            self.runs().iter().for_each(|run| asked(&["kill", run]));
+            asked(&["ps"]);
         }
         let left = Census::take(self).left();
         open_up(&self.root);

@@ -116,7 +116,7 @@ fn fh1_without_its_keeper_a_run_ends() {
     assert!(outcome.stderr.contains("keeps what changes replace is gone"), "{outcome:?}");
 }
 
-/// P15, F11: odd names, links out of the project and names of open files: what is kept is what is
+/// F11: odd names, links out of the project and names of open files: what is kept is what is
 /// changed, and nothing outside is touched by taking back.
 #[test]
 fn f11_links_and_odd_names_are_kept_as_what_they_are() {

@@ -1,10 +1,12 @@
 //! One file per verb.
 
+pub mod attach;
 pub mod audit;
 pub mod changes;
 pub mod completions;
 pub mod demo;
 pub mod doctor;
+pub mod exec;
 pub mod init;
 pub mod inspect;
 pub mod kill;

@@ -1,12 +1,12 @@
 //! `ringfence run`.
 
 use ringfence_model::boundary::WorkspaceMode;
-use ringfence_supervisor::run::{Denied, Finished, Options, run as supervise};
+use ringfence_supervisor::run::{Denied, Detached, Finished, Options, detach, run as supervise};
 
 use super::command_line;
 use crate::args::RunArgs;
 use crate::person::Terminal;
-use crate::text::Failure;
+use crate::text::{Failure, line};
 
 /// Runs the agent; its exit code is the command's.
 pub fn run(args: RunArgs) -> Result<u8, Failure> {
@@ -14,7 +14,11 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
         command_line: command_line(&args.policy),
         definition: args.policy.definition,
         argv: args.argv,
+        detached: args.detach,
     };
+    if options.detached {
+        return begin(&options);
+    }
     let finished = supervise(&options, &mut Terminal).map_err(|error| {
         let code = u8::try_from(error.code()).unwrap_or(125);
         Failure::new(code, error)
@@ -23,8 +27,19 @@ pub fn run(args: RunArgs) -> Result<u8, Failure> {
     Ok(u8::try_from(finished.code).unwrap_or(255))
 }
 
+/// Starts it in the background.
+fn begin(options: &Options) -> Result<u8, Failure> {
+    match detach(options, &mut Terminal).map_err(|error| Failure::new(125, error))? {
+        Detached::Running(id) => {
+            line(id.as_str())?;
+            Ok(0)
+        }
+        Detached::Failed { code, why } => Err(Failure::new(u8::try_from(code).unwrap_or(125), why)),
+    }
+}
+
 /// The block at the end: on standard error, and only what a person must know.
-fn tell(finished: &Finished) {
+pub fn tell(finished: &Finished) {
     for failure in &finished.failures {
         eprintln!("ringfence: {failure}");
     }

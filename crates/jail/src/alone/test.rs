@@ -10,7 +10,7 @@ use rustix::process::getppid;
 
 use crate::launch::Probes;
 use crate::message::Probe;
-use crate::self_test::{common, finding, refused};
+use crate::self_test::{self, finding, of_the_host, refused};
 
 /// Address families of the host that must not be had: IPv4 and IPv6 streams and datagrams, Unix
 /// streams and datagrams, netlink.
@@ -26,17 +26,23 @@ const FAMILIES: [(&str, i32, i32); 7] = [
 
 /// Tries everything; the caller aborts unless all of it held.
 pub fn run(boundary: &Boundary, outside: &Probes) -> Vec<Probe> {
-    let mut findings = Vec::new();
+    let mut findings = of_the_kernel();
     for path in &boundary.must_be_absent {
         let answer = read(path);
         // What does not exist cannot be read either.
         let held = answer.is_err();
         findings.push(finding(format!("read {}", path.display()), answer, held));
     }
+    of_the_host(&mut findings, outside);
+    findings
+}
+
+/// Tries what nothing that an agent does can make fail; of every program beside it as well.
+pub fn of_the_kernel() -> Vec<Probe> {
+    let mut findings = self_test::of_the_kernel();
     for (what, family, kind) in FAMILIES {
         refused(&mut findings, &format!("open {what}"), probe::socket(family, kind, 0));
     }
-    common(&mut findings, outside);
     refused(&mut findings, "signal the sandbox's init", signal_init());
     refused(&mut findings, "read the environment of init", read(&of_init("environ")));
     refused(&mut findings, "look through the root of init", read(&of_init("root/etc")));

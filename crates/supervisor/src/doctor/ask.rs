@@ -8,12 +8,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use ringfence_sys::process::{Namespaces, Side, exit_now, fork_into, wait_code};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::facts::{Attempt, Refusal};
+use crate::clock;
 use crate::limits::{DOCTOR_ANSWER_BYTES, DOCTOR_PROBE_MS};
 
 /// Names what was being done where an attempt failed.
@@ -63,7 +64,7 @@ pub fn waiting(namespaces: Namespaces) -> Result<Child, Refusal> {
         Side::Child => {
             let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
             let mut nothing: [PollFd<'_>; 0] = [];
-            let patience = duration(DOCTOR_PROBE_MS);
+            let patience = clock::timespec(DOCTOR_PROBE_MS);
             let _ = poll(&mut nothing, Some(&patience));
             exit_now(0)
         }
@@ -108,17 +109,10 @@ pub fn attempt(namespaces: Namespaces, probe: impl FnOnce() -> Attempt) -> Attem
     ask(namespaces, probe)?
 }
 
-fn duration(milliseconds: u64) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX),
-        tv_nsec: i64::try_from(milliseconds % 1000 * 1_000_000).unwrap_or(0),
-    }
-}
-
 fn hear<T: DeserializeOwned>(read: OwnedFd) -> Result<T, Refusal> {
     let mut bytes = Vec::new();
     let mut watched = [PollFd::new(&read, PollFlags::IN)];
-    let patience = duration(DOCTOR_PROBE_MS);
+    let patience = clock::timespec(DOCTOR_PROBE_MS);
     match poll(&mut watched, Some(&patience)) {
         Ok(0) => return Err(surprise("the probe gave no answer in time")),
         Ok(_) => {}

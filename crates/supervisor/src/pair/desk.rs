@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_control::Taken;
 use ringfence_model::text::visible_bytes;
-use ringfence_workspace::journal::{self, Entry, Journal, Store};
+use ringfence_workspace::journal::{self, Entry, Journal, Log, Store};
 
 use crate::limits::RESTORE_LEFT_SHOWN;
 use crate::rundir::RunDir;
@@ -22,22 +22,24 @@ const BEFORE: &str = "before-restore-";
 pub struct Place {
     log: PathBuf,
     kept: PathBuf,
+    held: PathBuf,
 }
 
 impl Place {
     /// In the run's directory.
     pub fn of(run: &RunDir) -> Self {
         let at = run.file("pair");
-        Self { log: at.join("journal.jsonl"), kept: at.join("kept") }
+        Self { log: at.join("journal.jsonl"), kept: at.join("kept"), held: at.join("held.json") }
     }
 
-    /// Makes it.
+    /// Makes it, for a workspace of which the agent cannot change the paths `held`.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn make(&self) -> io::Result<()> {
+    pub fn make(&self, held: &[journal::Path]) -> io::Result<()> {
         crate::paths::make_private(&self.kept)
             .map_err(|error| io::Error::other(error.to_string()))?;
+        fs::write(&self.held, serde_json::to_vec(held)?)?;
         File::create(&self.log).map(drop)
     }
 
@@ -53,8 +55,18 @@ impl Place {
     /// # Errors
     /// It cannot be read.
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        self.read().map(|log| log.entries)
+    }
+
+    fn read(&self) -> io::Result<Log> {
         let file = File::open(&self.log)?;
         journal::read(BufReader::new(file)).map_err(io::Error::other)
+    }
+
+    /// Paths that the agent cannot change, relative to the workspace.
+    fn held(&self) -> io::Result<Vec<Vec<u8>>> {
+        let held: Vec<journal::Path> = serde_json::from_slice(&fs::read(&self.held)?)?;
+        Ok(held.into_iter().map(|path| path.0).collect())
     }
 
     /// Whether anything was changed.
@@ -76,25 +88,27 @@ impl Place {
     /// It or the workspace cannot be opened.
     pub fn journal(&self, workspace: &Path) -> io::Result<Journal> {
         let file = fs::OpenOptions::new().append(true).open(&self.log)?;
-        Journal::new(workspace, self.store()?, file, &self.entries()?)
+        Journal::new(workspace, self.store()?, file, &self.read()?, self.held()?)
     }
 
-    /// Names a moment.
-    pub fn mark(&self, journal: &mut Journal, name: &str, unix_s: i64) -> Taken {
+    /// Names a moment. `open` are files that programs have open for writing: they are kept as they
+    /// are now.
+    pub fn mark(&self, journal: &mut Journal, name: &str, unix_s: i64, open: &[Vec<u8>]) -> Taken {
         match self.entries() {
             Err(error) => Taken::failed(error.to_string()),
             Ok(entries) if find(&entries, name).is_some() => {
                 Taken::failed(format!("a moment is called `{name}` already; choose another name"))
             }
-            Ok(_) => match journal.mark(name, unix_s) {
-                Ok(_) => Taken::default(),
+            Ok(_) => match mark(journal, name, unix_s, open) {
+                Ok(()) => Taken::default(),
                 Err(error) => Taken::failed(error.to_string()),
             },
         }
     }
 
-    /// Takes back what was changed since a moment, after naming this one.
-    pub fn restore(&self, journal: &mut Journal, to: &str, unix_s: i64) -> Taken {
+    /// Takes back what was changed since a moment, after naming this one; `open` as for
+    /// [`Place::mark`].
+    pub fn restore(&self, journal: &mut Journal, to: &str, unix_s: i64, open: &[Vec<u8>]) -> Taken {
         let entries = match self.entries() {
             Ok(entries) => entries,
             Err(error) => return Taken::failed(error.to_string()),
@@ -106,7 +120,7 @@ impl Place {
         };
         let count = journal::marks(&entries).filter(|mark| mark.1.starts_with(BEFORE)).count();
         let undo = format!("{BEFORE}{}", count + 1);
-        if let Err(error) = journal.mark(&undo, unix_s) {
+        if let Err(error) = mark(journal, &undo, unix_s, open) {
             return Taken::failed(error.to_string());
         }
         match journal::restore(journal, &entries, since) {
@@ -125,6 +139,12 @@ impl Place {
             },
         }
     }
+}
+
+/// Names a moment, and keeps what is changed after it without a further call.
+fn mark(journal: &mut Journal, name: &str, unix_s: i64, open: &[Vec<u8>]) -> io::Result<()> {
+    journal.mark(name, unix_s)?;
+    open.iter().try_for_each(|path| journal.writing(journal::TAKING_BACK, path))
 }
 
 /// The entry after which a moment begins.

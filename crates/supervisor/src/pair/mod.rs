@@ -7,6 +7,8 @@
 
 mod desk;
 mod message;
+mod open_files;
+mod outcome;
 mod resolve;
 mod serve;
 
@@ -14,21 +16,48 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use ringfence_model::boundary::{Boundary, Tier};
+use ringfence_model::boundary::{Access, Boundary, MountKind, Tier};
 use ringfence_sys::fdpass;
 use ringfence_sys::process::{
     Namespaces, Side, close_all_but, exit_now, fork_into, scrub_arguments_and_environment,
 };
-use rustix::process::Signal;
+use ringfence_workspace::journal;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal};
+
+use crate::clock;
+use crate::limits::KEEPER_FAREWELL_MS;
 
 pub use desk::{Place, START, find};
 pub use message::{FromKeeper, ToKeeper};
+
+/// The paths of the workspace that the agent cannot change, whatever the journal hears of its calls.
+pub fn held(boundary: &Boundary) -> Vec<journal::Path> {
+    let root = &boundary.workspace.root;
+    let fixed = boundary.mounts.iter().filter(|mount| match mount.kind {
+        MountKind::Bind { access, .. } => access == Access::ReadOnly,
+        MountKind::Pin | MountKind::Anchor | MountKind::Directory { .. } => false,
+        _ => true,
+    });
+    let paths = fixed.map(|mount| &mount.target).chain(&boundary.workspace.placeholders);
+    let beneath = paths.filter_map(|path| path.strip_prefix(root).ok());
+    let mut held: Vec<_> = beneath
+        .map(|path| path.as_os_str().as_bytes())
+        .filter(|path| !path.is_empty())
+        .map(|path| journal::Path(path.to_vec()))
+        .collect();
+    held.sort_unstable();
+    held.dedup();
+    held
+}
 
 /// The supervisor's end.
 #[derive(Debug)]
 pub struct Keeper {
     /// Its messages come out here.
     pub link: OwnedFd,
+    /// Its process id.
+    pub pid: Pid,
     process: OwnedFd,
     next: u64,
 }
@@ -40,14 +69,7 @@ impl Keeper {
     /// What `clone3(2)` or `socketpair(2)` says.
     pub fn start(place: Place, boundary: &Boundary) -> io::Result<Self> {
         let (link, inner) = fdpass::pair()?;
-        let workspace = &boundary.workspace;
-        let placeholders = workspace
-            .placeholders
-            .iter()
-            .filter_map(|path| path.strip_prefix(&workspace.root).ok())
-            .map(|path| path.as_os_str().as_bytes().to_vec())
-            .collect();
-        let workspace = workspace.root.clone();
+        let workspace = boundary.workspace.root.clone();
         let alone = (boundary.tier == Tier::Landlock).then(|| boundary.clone());
         match fork_into(Namespaces::NONE)? {
             Side::Child => {
@@ -59,20 +81,20 @@ impl Keeper {
                 }
                 scrub_arguments_and_environment(c"ringfence-keeper");
                 let _ = rustix::thread::set_name(c"ringfence-keep");
-                let desk = serve::Desk { link: inner, place, workspace, placeholders, alone };
+                let desk = serve::Desk { link: inner, place, workspace, alone };
                 exit_now(if serve::serve(desk).is_ok() { 0 } else { 70 })
             }
-            Side::Parent { pidfd, .. } => Ok(Self { link, process: pidfd, next: 1 }),
+            Side::Parent { pid, pidfd } => Ok(Self { link, pid, process: pidfd, next: 1 }),
         }
     }
 
     /// Hands a listener over.
     ///
     /// # Errors
-    /// The keeper is gone.
+    /// The keeper is gone, or does not read.
     pub fn listen(&self, listener: OwnedFd) -> io::Result<()> {
         let bytes = serde_json::to_vec(&ToKeeper::Listen {})?;
-        fdpass::send(self.link.as_fd(), &bytes, &[listener.as_fd()])
+        fdpass::try_send(self.link.as_fd(), &bytes, &[listener.as_fd()])
     }
 
     /// Says something.
@@ -92,6 +114,10 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        // Nothing is left inside: it has only to write down what the last calls came to.
+        let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Both);
+        let mut ended = [PollFd::new(&self.process, PollFlags::IN)];
+        let _ = poll(&mut ended, Some(&clock::timespec(KEEPER_FAREWELL_MS)));
         let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
         let _ = ringfence_sys::process::wait_code(self.process.as_fd());
     }

@@ -4,7 +4,7 @@
 //! What cannot be written into the journal must not happen: such a call is answered with an error. It
 //! never decides what the agent may do; mounts, Landlock and the filter do that.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -18,10 +18,15 @@ use ringfence_sys::seccomp::notify::{Listener, Notification, NotifyError};
 use ringfence_sys::seccomp::remote::RemoteError;
 use ringfence_workspace::journal::Journal;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
-use super::desk::Place;
+use super::desk;
 use super::message::{FromKeeper, ToKeeper};
-use super::resolve::Resolver;
+use super::open_files::open_for_writing;
+use super::outcome::Calls;
+use super::resolve::{Place, Resolver, will_fail};
+use crate::clock::{self, Moment};
+use crate::limits::CALL_LOOKED_AT_MS;
 use crate::{exec_seen, inodes};
 
 /// What the keeper works with.
@@ -29,11 +34,9 @@ pub struct Desk {
     /// The supervisor.
     pub link: OwnedFd,
     /// The journal on disk.
-    pub place: Place,
+    pub place: desk::Place,
     /// The workspace.
     pub workspace: PathBuf,
-    /// Paths in it that hold missing names: the agent cannot change them, and they go at the end.
-    pub placeholders: HashSet<Vec<u8>>,
     /// In tier landlock: the plan, by which changes of modes and times are made here (`inodes`).
     pub alone: Option<Boundary>,
 }
@@ -49,6 +52,9 @@ struct Keeper {
     journal: Journal,
     listeners: Vec<Listener>,
     resolver: Option<Resolver>,
+    calls: Calls,
+    /// When it was last looked what calls came to.
+    looked: Moment,
     /// Questions that came while a record was waited for.
     waiting: VecDeque<ToKeeper>,
     /// Whether the supervisor has been told that the journal cannot be written.
@@ -66,11 +72,14 @@ pub fn serve(desk: Desk) -> io::Result<()> {
         journal,
         listeners: Vec::new(),
         resolver: None,
+        calls: Calls::default(),
+        looked: clock::now(),
         waiting: VecDeque::new(),
         told: false,
     };
     while keeper.turn().is_ok() {}
-    Ok(())
+    // The supervisor hangs up when nothing is left inside.
+    keeper.journal.settle_left(|_| true)
 }
 
 impl Keeper {
@@ -80,12 +89,14 @@ impl Keeper {
         }
         let mut fds = vec![PollFd::new(&self.desk.link, PollFlags::IN)];
         fds.extend(self.listeners.iter().map(|l| PollFd::new(l, PollFlags::IN)));
-        match poll(&mut fds, None) {
+        let patience = self.journal.waits().then(|| clock::timespec(CALL_LOOKED_AT_MS));
+        match poll(&mut fds, patience.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return Err(Over::Supervisor),
         }
         let seen: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
         drop(fds);
+        self.look();
         if seen.first().is_some_and(|seen| !seen.is_empty()) {
             let question = self.hear()?;
             self.answer(question)?;
@@ -102,6 +113,21 @@ impl Keeper {
         Ok(())
     }
 
+    /// Now and then, looks what calls came to.
+    fn look(&mut self) {
+        if clock::now().elapsed_ms(&self.looked) >= CALL_LOOKED_AT_MS && self.journal.waits() {
+            self.settle();
+            self.looked = clock::now();
+        }
+    }
+
+    fn settle(&mut self) {
+        let calls = &self.calls;
+        // What cannot be written now is tried again with the next call, which waits for it.
+        let _ = self.journal.settle_left(|thread| calls.has_left(thread));
+        self.calls.forget_left();
+    }
+
     fn hear(&mut self) -> Result<ToKeeper, Over> {
         let (bytes, descriptors) =
             fdpass::receive(self.desk.link.as_fd()).map_err(|_| Over::Supervisor)?;
@@ -114,22 +140,27 @@ impl Keeper {
         Ok(message)
     }
 
-    fn say(&self, message: &FromKeeper) -> Result<(), Over> {
-        let bytes = serde_json::to_vec(message).map_err(|_| Over::Supervisor)?;
+    fn say(&self, message: FromKeeper) -> Result<(), Over> {
+        let bytes = message.packet().map_err(|_| Over::Supervisor)?;
         fdpass::send(self.desk.link.as_fd(), &bytes, &[]).map_err(|_| Over::Supervisor)
     }
 
     fn answer(&mut self, question: ToKeeper) -> Result<(), Over> {
+        if matches!(question, ToKeeper::Listen {} | ToKeeper::Recorded { .. }) {
+            return Ok(());
+        }
+        self.settle();
+        let open = self.resolver.as_ref().map(open_for_writing).unwrap_or_default();
         let (id, outcome) = match question {
             ToKeeper::Listen {} | ToKeeper::Recorded { .. } => return Ok(()),
             ToKeeper::Mark { id, name, unix_s } => {
-                (id, self.desk.place.mark(&mut self.journal, &name, unix_s))
+                (id, self.desk.place.mark(&mut self.journal, &name, unix_s, &open))
             }
             ToKeeper::Restore { id, to, unix_s } => {
-                (id, self.desk.place.restore(&mut self.journal, &to, unix_s))
+                (id, self.desk.place.restore(&mut self.journal, &to, unix_s, &open))
             }
         };
-        self.say(&FromKeeper::Done { id, outcome })
+        self.say(FromKeeper::Done { id, outcome })
     }
 
     fn notified(&mut self, index: usize) -> Result<(), Over> {
@@ -144,8 +175,12 @@ impl Keeper {
             Ok(None) => self.exec(index, &seen)?,
             Err(RemoteError::Notify(NotifyError::Gone)) => None,
             // The kernel will find the same fault in its path.
-            Err(RemoteError::Read { source, .. }) if source.raw_os_error() == Some(EFAULT) => None,
-            Err(error) => Some(self.fault(&error.to_string())?),
+            Err(RemoteError::Read { source, .. })
+                if Errno::from_io_error(&source) == Some(Errno::FAULT) =>
+            {
+                None
+            }
+            Err(error) => Some(self.fault(&io::Error::other(error.to_string()))?),
         };
         let Some(listener) = self.listeners.get(index) else { return Ok(()) };
         // A caller that was killed meanwhile needs no answer.
@@ -165,74 +200,100 @@ impl Keeper {
         if self.resolver.is_none() {
             match Resolver::new(seen.pid, &self.desk.workspace) {
                 Ok(resolver) => self.resolver = Some(resolver),
-                Err(error) => return self.fault(&error.to_string()).map(Some),
+                Err(error) => return self.fault(&error).map(Some),
             }
         }
-        let Some(resolver) = &self.resolver else { return Ok(Some(EIO)) };
-        let (pid, journal) = (seen.pid, &mut self.journal);
-        let placeholders = &self.desk.placeholders;
-        let place = |named| resolver.place(pid, named).filter(|path| !placeholders.contains(path));
-        let kept = match changing {
-            Changing::Nothing => Ok(()),
-            Changing::Content(named) => place(named).map_or(Ok(()), |p| journal.writing(&p)),
-            Changing::New(named) => place(named).map_or(Ok(()), |p| journal.making(&p)),
-            Changing::Removed(named) => place(named).map_or(Ok(()), |p| journal.removing(&p)),
-            Changing::Mode(named) => place(named).map_or(Ok(()), |p| journal.mode(&p)),
-            Changing::ModeOf(fd) => {
-                resolver.descriptor(pid, *fd).map_or(Ok(()), |p| journal.mode(&p))
+        match self.kept(seen.pid, changing) {
+            Ok(()) => {
+                self.calls.went_on(seen.pid, seen.data.nr);
+                Ok(None)
             }
-            Changing::Moved { from, to, exchange } => match (place(from), place(to)) {
-                (Some(from), Some(to)) => journal.moving(&from, &to, *exchange),
-                // Across the edge of the workspace: the kernel refuses to move between mounts.
-                (Some(inside), None) | (None, Some(inside)) => journal.removing(&inside),
-                (None, None) => Ok(()),
-            },
-        };
-        match kept {
-            Ok(()) => Ok(None),
-            Err(error) if will_fail(&error) => Ok(None),
-            Err(error) => self.fault(&error.to_string()).map(Some),
+            Err(error) => self.fault(&error).map(Some),
         }
     }
 
+    /// # Errors
+    /// What the call replaces cannot be kept.
+    fn kept(&mut self, by: u32, changing: &Changing) -> io::Result<()> {
+        let Some(resolver) = &self.resolver else { return Err(Errno::IO.into()) };
+        let journal = &mut self.journal;
+        let place = |named| place_of(resolver.place(by, named));
+        let inside = |named| Ok::<_, io::Error>(place(named)?.and_then(Place::path));
+        match changing {
+            Changing::Nothing => {}
+            Changing::Content(named) => match place(named)? {
+                Some(Place::Inside(path)) => journal.writing(by, &path)?,
+                Some(Place::Open(file)) => journal.writing_open(file.as_fd())?,
+                Some(Place::Outside) | None => {}
+            },
+            Changing::New(named) => {
+                inside(named)?.map_or(Ok(()), |path| journal.making(by, &path))?;
+            }
+            Changing::Linked(named) => {
+                inside(named)?.map_or(Ok(()), |path| journal.linking(by, &path))?;
+            }
+            Changing::Removed(named) => {
+                inside(named)?.map_or(Ok(()), |path| journal.removing(by, &path))?;
+            }
+            Changing::Mode(named) => {
+                inside(named)?.map_or(Ok(()), |path| journal.mode(by, &path))?;
+            }
+            Changing::ModeOf(descriptor) => {
+                let place = place_of(resolver.descriptor(by, *descriptor))?;
+                place.and_then(Place::path).map_or(Ok(()), |path| journal.mode(by, &path))?;
+            }
+            Changing::Moved { from, to, exchange } => match (inside(from)?, inside(to)?) {
+                (Some(from), Some(to)) => journal.moving(by, &from, &to, *exchange)?,
+                // Across the edge of the workspace: the kernel refuses to move between mounts.
+                (Some(inside), None) | (None, Some(inside)) => journal.removing(by, &inside)?,
+                (None, None) => {}
+            },
+        }
+        Ok(())
+    }
+
     fn exec(&mut self, index: usize, seen: &Notification) -> Result<Option<u16>, Over> {
-        let Some(listener) = self.listeners.get(index) else { return Ok(Some(EIO)) };
+        let Some(listener) = self.listeners.get(index) else {
+            return Ok(Some(Errno::IO.raw_os_error().unsigned_abs() as u16));
+        };
         let Some(event) = exec_seen::event(listener, seen) else { return Ok(None) };
         self.record(event)
     }
 
     /// Has a record made before the call goes on.
     fn record(&mut self, event: Event) -> Result<Option<u16>, Over> {
-        self.say(&FromKeeper::Exec { event })?;
+        self.say(FromKeeper::Exec { event })?;
         loop {
             match self.hear()? {
                 ToKeeper::Recorded { ok: true } => return Ok(None),
-                ToKeeper::Recorded { ok: false } => return Ok(Some(EIO)),
+                ToKeeper::Recorded { ok: false } => {
+                    return Ok(Some(Errno::IO.raw_os_error().unsigned_abs() as u16));
+                }
                 other => self.waiting.push_back(other),
             }
         }
     }
 
-    /// What is about to change could not be kept, so it does not change.
-    fn fault(&mut self, why: &str) -> Result<u16, Over> {
+    /// What is about to change could not be kept, so it does not change: with which error.
+    fn fault(&mut self, why: &io::Error) -> Result<u16, Over> {
         if !self.told {
             self.told = true;
             let what =
                 format!("a change of the workspace was refused: it could not be kept ({why})");
-            self.say(&FromKeeper::Sensor { what })?;
+            self.say(FromKeeper::Sensor { what })?;
         }
-        Ok(EIO)
+        let errno = Errno::from_io_error(why).filter(|errno| FORWARDED.contains(errno));
+        Ok(errno.unwrap_or(Errno::IO).raw_os_error().unsigned_abs() as u16)
     }
 }
 
-const EFAULT: i32 = 14;
-const EIO: u16 = 5;
+/// Errors of keeping that programs understand as their own; any other is EIO.
+const FORWARDED: [Errno; 4] = [Errno::NOSPC, Errno::DQUOT, Errno::ACCESS, Errno::PERM];
 
-/// Errors that the kernel will give to the call itself: there is nothing at that path to change.
-fn will_fail(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::ACCESS)
-    )
+/// What a name stands for; `None` where the kernel will find that it stands for nothing.
+fn place_of(place: io::Result<Place>) -> io::Result<Option<Place>> {
+    match place {
+        Err(error) if will_fail(&error) => Ok(None),
+        place => place.map(Some),
+    }
 }

@@ -5,6 +5,7 @@
 
 mod controls;
 mod controls_alone;
+mod detach;
 mod gateway;
 mod manifest;
 mod owner;
@@ -16,6 +17,7 @@ use ringfence_jail::{LaunchError, StepError};
 use ringfence_model::boundary::WorkspaceMode;
 use ringfence_model::id::RunId;
 use ringfence_policy::{CommandLine, Explanation};
+use serde::{Deserialize, Serialize};
 
 use crate::home::HomeError;
 use crate::load::LoadError;
@@ -25,6 +27,7 @@ use crate::recorder::RecordError;
 use crate::rundir::RunDirError;
 use crate::trust::TrustError;
 
+pub use detach::{Detached, detach};
 pub use ringfence_policy::Widening;
 pub use start::run;
 
@@ -37,6 +40,8 @@ pub struct Options {
     pub definition: Option<PathBuf>,
     /// Program and arguments.
     pub argv: Vec<String>,
+    /// Whether nobody sits in front of it: see [`detach`].
+    pub detached: bool,
 }
 
 /// How the supervisor talks to the person who called it.
@@ -50,7 +55,7 @@ pub trait Person {
 }
 
 /// One group of denials for the block at the end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Denied {
     /// In words.
     pub explanation: Explanation,
@@ -59,7 +64,7 @@ pub struct Denied {
 }
 
 /// What the person sees when it is over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Finished {
     /// The run.
     pub id: RunId,

@@ -3,15 +3,17 @@
 //! One thread and one `poll(2)`. Nothing in it waits for anything but that poll, so that a slow
 //! terminal, client or gateway never delays a decision.
 
+mod beside;
 mod end;
 mod exec;
 mod gateway;
 mod inside;
 mod keeper;
 mod people;
+mod screen;
 mod time;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,10 +29,14 @@ use ringfence_sys::seccomp::notify::Listener;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
+use self::beside::Beside;
+use self::screen::Screen;
+use super::detach::Report;
 use super::start::Traps;
 use super::{Finished, RunError, system};
 use crate::clock;
 use crate::control_server::{ControlServer, Question};
+use crate::limits::DETACH_LOOK_MS;
 use crate::pair::Keeper;
 use crate::plan::{HideWatch, HoldWatch};
 use crate::recorder::Recorder;
@@ -71,6 +77,10 @@ pub struct Parts<'a> {
     pub held: Option<HoldWatch>,
     /// The organisation's policy as it was compiled.
     pub organisation: Option<Vec<u8>>,
+    /// Who waits for the word that a detached run has begun.
+    pub report: Option<Report>,
+    /// Whether the run has no person's terminal.
+    pub detached: bool,
     /// Keeps what changes of a `pair` workspace replace.
     pub keeper: Option<Keeper>,
 }
@@ -107,13 +117,20 @@ pub struct Owner<'a> {
     group: Group,
     control: ControlServer,
     signals: OwnedFd,
-    listener: Option<Listener>,
+    /// Program starts: of the agent's tree, and of each program beside it.
+    listeners: BTreeMap<u64, Listener>,
+    /// Programs that a person started beside the agent.
+    beside: Vec<Beside>,
     keeper: Option<Keeper>,
     /// Questions that the keeper will answer.
     asked: Vec<(u64, Question)>,
     agent: Option<(OwnedFd, Pid)>,
     master: Option<OwnedFd>,
     raw: Option<RawTerminal>,
+    /// The terminal of a detached run.
+    screen: Option<Screen>,
+    detached: bool,
+    report: Option<Report>,
     pumps: Vec<Pump>,
     traps: Option<Traps>,
     watch: Watch,
@@ -154,7 +171,9 @@ enum Token {
     Init,
     Link,
     Signals,
-    Listener,
+    Listener(u64),
+    Beside,
+    Screen,
     Keeper,
     Hidden,
     Held,
@@ -207,12 +226,16 @@ impl<'a> Owner<'a> {
             group: parts.group,
             control,
             signals,
-            listener: None,
+            listeners: BTreeMap::new(),
+            beside: Vec::new(),
             keeper: parts.keeper,
             asked: Vec::new(),
             agent: None,
             master: None,
             raw: None,
+            screen: None,
+            detached: parts.detached,
+            report: parts.report,
             pumps: parts.pumps,
             traps: Some(parts.traps),
             watch,
@@ -278,7 +301,7 @@ impl<'a> Owner<'a> {
     /// One wait and what it brings; whether the sandbox is gone.
     fn turn(&mut self) -> bool {
         let (tokens, ready) = self.wait();
-        let mut gone = false;
+        let (mut gone, mut turn_beside, mut turn_screen) = (false, false, false);
         for (token, events) in tokens.iter().zip(ready) {
             if events.is_empty() {
                 continue;
@@ -288,7 +311,9 @@ impl<'a> Owner<'a> {
                 Token::Init => gone = true,
                 Token::Link => self.hear_gateway(),
                 Token::Signals => self.hear_signals(),
-                Token::Listener => self.hear_exec(),
+                Token::Listener(number) => self.hear_exec(*number),
+                Token::Beside => turn_beside = true,
+                Token::Screen => turn_screen = true,
                 Token::Keeper => self.hear_keeper(),
                 Token::Hidden => self.hide_what_appeared(),
                 Token::Held => self.hold_again(),
@@ -296,7 +321,16 @@ impl<'a> Owner<'a> {
                 Token::Pump(index) => self.turn_pump(*index),
             }
         }
+        let elapsed = self.elapsed_ms();
+        let is_due = |at: u64| elapsed >= at;
+        if turn_beside || self.beside.iter().filter_map(Beside::due_ms).any(is_due) {
+            self.turn_beside();
+        }
+        if turn_screen || self.screen.as_ref().and_then(Screen::due_ms).is_some_and(is_due) {
+            self.turn_screen();
+        }
         self.answer_control();
+        self.look_at_start();
         self.keep_time();
         gone
     }
@@ -311,8 +345,13 @@ impl<'a> Owner<'a> {
             watched.push((Token::Link, PollFd::new(&self.link, PollFlags::IN)));
         }
         watched.push((Token::Signals, PollFd::new(&self.signals, PollFlags::IN)));
+        for (number, listener) in &self.listeners {
+            watched.push((Token::Listener(*number), PollFd::new(listener, PollFlags::IN)));
+        }
         watched
-            .extend(self.listener.iter().map(|l| (Token::Listener, PollFd::new(l, PollFlags::IN))));
+            .extend(self.beside.iter().flat_map(Beside::interests).map(|fd| (Token::Beside, fd)));
+        let screen = self.screen.iter().flat_map(Screen::interests);
+        watched.extend(screen.map(|fd| (Token::Screen, fd)));
         watched.extend(
             self.keeper.iter().map(|k| (Token::Keeper, PollFd::new(&k.link, PollFlags::IN))),
         );
@@ -336,8 +375,14 @@ impl<'a> Owner<'a> {
         if let Some(due) = self.recorder.next_due_ns() {
             ms = ms.min(due.saturating_sub(now.boot_ns) / 1_000_000 + 1);
         }
-        if let Some(at) = self.kill_at_ms {
+        let at = self.kill_at_ms.into_iter().chain(self.control.next_due_ms());
+        let at = at.chain(self.beside.iter().filter_map(Beside::due_ms));
+        let at = at.chain(self.screen.as_ref().and_then(Screen::due_ms)).min();
+        if let Some(at) = at {
             ms = ms.min(at.saturating_sub(elapsed));
+        }
+        if self.report.is_some() && self.progress.released {
+            ms = ms.min(DETACH_LOOK_MS);
         }
         if let Some(ending) = self.endings.first() {
             ms = ms.min(ending.at_ms.saturating_sub(elapsed));
@@ -345,8 +390,7 @@ impl<'a> Owner<'a> {
         if let Some(at) = self.rejudge_at {
             ms = ms.min(u64::try_from((at - now.unix_s).max(0)).unwrap_or(0) * 1000);
         }
-        let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
-        Timespec { tv_sec: seconds, tv_nsec: i64::try_from(ms % 1000).unwrap_or(0) * 1_000_000 }
+        clock::timespec(ms)
     }
 }
 

@@ -16,6 +16,7 @@ use ringfence_model::id::RunId;
 use ringfence_policy::{CommandLine, Compiled};
 use ringfence_sys::{landlock_rules, seccomp};
 
+use super::detach::Report;
 use super::gateway::{self, Gateway};
 use super::owner::Owner;
 use super::{Finished, Options, Person as Asked, RunError, manifest, system};
@@ -38,6 +39,26 @@ use crate::{heal, mend, stdio};
 /// # Errors
 /// [`RunError`]: nothing was started, and nothing is left behind.
 pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunError> {
+    run_and_report(options, asked, None)
+}
+
+/// As [`run`], in a process that leaves its caller's terminal and says when the agent runs.
+///
+/// # Errors
+/// As [`run`]; nobody was told anything then.
+pub fn run_detached(
+    options: &Options,
+    asked: &mut dyn Asked,
+    report: Report,
+) -> Result<Finished, RunError> {
+    run_and_report(options, asked, Some(report))
+}
+
+fn run_and_report(
+    options: &Options,
+    asked: &mut dyn Asked,
+    report: Option<Report>,
+) -> Result<Finished, RunError> {
     let begun = clock::now();
     let paths = Paths::find()?;
     heal::heal(&paths);
@@ -53,7 +74,7 @@ pub fn run(options: &Options, asked: &mut dyn Asked) -> Result<Finished, RunErro
     for note in &prepared.plan.notes {
         asked.note(note);
     }
-    let result = prepared.start(asked);
+    let result = prepared.start(asked, report);
     if result.is_err() {
         prepared.undo();
     }
@@ -182,7 +203,8 @@ struct Judged<'a> {
 
 impl Preparation {
     fn new(known: &Known<'_>, compiled: Compiled, begun: Moment) -> Result<Self, RunError> {
-        let default = match (compiled.tier.value, stdio::interactive()) {
+        let watched = stdio::interactive() && !known.options.detached;
+        let default = match (compiled.tier.value, watched) {
             (Tier::Process, true) => WorkspaceMode::Pair,
             (Tier::Process, false) => WorkspaceMode::Review,
             // Copy-on-write needs a mount; nothing is written in a project by default then.
@@ -259,6 +281,7 @@ impl Preparation {
             supervisor: std::process::id(),
             supervisor_start: crate::rundir::start_ticks(std::process::id()),
             person: person.to_string(),
+            detached: options.detached,
         };
         let stores = vec![run.path().to_owned(), private_home];
         Ok(Self {
@@ -289,8 +312,19 @@ impl Preparation {
         }
     }
 
-    fn start(&mut self, asked: &mut dyn Asked) -> Result<Finished, RunError> {
-        let standard = stdio::plan().map_err(system("examine the standard descriptors"))?;
+    fn start(
+        &mut self,
+        asked: &mut dyn Asked,
+        report: Option<Report>,
+    ) -> Result<Finished, RunError> {
+        let journal = self.pair_journal(asked)?;
+        if let Some(report) = &report {
+            // Nobody is told anything from here on.
+            report.leave().map_err(system("leave the caller's terminal"))?;
+        }
+        let detached = report.is_some();
+        let standard = if detached { Ok(stdio::detached()) } else { stdio::plan() };
+        let standard = standard.map_err(system("examine the standard descriptors"))?;
         let hidden = self.plan.hidden.take();
         let organisation = self.organisation.take();
         let boundary = &self.plan.boundary;
@@ -302,7 +336,10 @@ impl Preparation {
         self.plan.placeholders.create().map_err(system("hold the project's protected names"))?;
         let held = HoldWatch::start(&boundary.mounts)
             .map_err(system("watch the project's protected names"))?;
-        let keeper = self.keeper(asked)?;
+        let keeper = journal
+            .map(|place| pair::Keeper::start(place, boundary))
+            .transpose()
+            .map_err(system("start the keeper of the workspace"))?;
         let filter = seccomp::compile(
             seccomp::Options {
                 debug: boundary.debug,
@@ -351,6 +388,8 @@ impl Preparation {
             hidden,
             held,
             organisation,
+            report,
+            detached,
             keeper,
         })?;
         let mut finished = owner.watch_over()?;
@@ -361,30 +400,32 @@ impl Preparation {
         if heal::clean(&self.run) {
             self.run.unmark_live();
         }
-        drop(self.lock.take());
-        let changes = match boundary.workspace.mode {
+        finished.changes = match boundary.workspace.mode {
             WorkspaceMode::Pair => pair::Place::of(&self.run).has_changes(),
             _ => self.run.layer().exists(),
         };
-        Ok(Finished { changes, ..finished })
+        if detached {
+            self.run.write_json("finished.json", &finished)?;
+        }
+        drop(self.lock.take());
+        Ok(finished)
     }
 
-    /// In a `pair` workspace: who keeps what changes replace.
-    fn keeper(&self, asked: &mut dyn Asked) -> Result<Option<pair::Keeper>, RunError> {
+    /// In a `pair` workspace: where what changes replace will be kept.
+    fn pair_journal(&self, asked: &mut dyn Asked) -> Result<Option<pair::Place>, RunError> {
         let workspace = &self.plan.boundary.workspace;
         if workspace.mode != WorkspaceMode::Pair {
             return Ok(None);
         }
         let place = pair::Place::of(&self.run);
-        place.make().map_err(system("make the journal of the workspace"))?;
+        let held = pair::held(&self.plan.boundary);
+        place.make(&held).map_err(system("make the journal of the workspace"))?;
         if !place.shares_a_file_system(&workspace.root) {
             asked.note(
                 "the project is on another file system than ringfence's state: what is deleted is copied first",
             );
         }
-        pair::Keeper::start(place, &self.plan.boundary)
-            .map(Some)
-            .map_err(system("start the keeper of the workspace"))
+        Ok(Some(place))
     }
 
     fn group(&self, homes: &Homes, name: &str) -> Result<Group, RunError> {

@@ -38,6 +38,8 @@ pub enum Changing {
     Content(Named),
     /// Something is made where nothing is.
     New(Named),
+    /// What there is gets a further name where nothing is.
+    Linked(Named),
     /// A name goes.
     Removed(Named),
     /// A name is moved.
@@ -104,9 +106,10 @@ impl Arguments<'_> {
         if flags & (OPEN_UNNAMED | OPEN_PATH) != 0 {
             return Changing::Nothing;
         }
-        let exclusive = flags & OPEN_EXCLUSIVE == OPEN_EXCLUSIVE;
-        let follow = flags & OPEN_NO_FOLLOW == 0 && !exclusive;
-        Changing::Content(Named { follow, ..named })
+        if flags & OPEN_EXCLUSIVE == OPEN_EXCLUSIVE {
+            return Changing::New(Named { follow: false, ..named });
+        }
+        Changing::Content(Named { follow: flags & OPEN_NO_FOLLOW == 0, ..named })
     }
 
     fn current(&self, nr: i64) -> Result<Option<Changing>, RemoteError> {
@@ -114,7 +117,7 @@ impl Arguments<'_> {
             libc::SYS_openat => self.open(self.at(1, true)?, self.int(2)),
             libc::SYS_mkdirat | libc::SYS_mknodat => Changing::New(self.at(1, false)?),
             libc::SYS_symlinkat => Changing::New(self.at(2, false)?),
-            libc::SYS_linkat => Changing::New(self.at(3, false)?),
+            libc::SYS_linkat => Changing::Linked(self.at(3, false)?),
             libc::SYS_unlinkat => Changing::Removed(self.at(1, false)?),
             libc::SYS_renameat => self.moved(0)?,
             libc::SYS_renameat2 => self.moved(self.int(4))?,
@@ -139,7 +142,7 @@ impl Arguments<'_> {
             libc::SYS_creat => Changing::Content(self.here(0, true)?),
             libc::SYS_mkdir | libc::SYS_mknod => Changing::New(self.here(0, false)?),
             libc::SYS_symlink => Changing::New(self.here(1, false)?),
-            libc::SYS_link => Changing::New(self.here(1, false)?),
+            libc::SYS_link => Changing::Linked(self.here(1, false)?),
             libc::SYS_unlink | libc::SYS_rmdir => Changing::Removed(self.here(0, false)?),
             libc::SYS_rename => Changing::Moved {
                 from: self.here(0, false)?,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::beneath::Meta;
 use crate::change::hex;
 
 /// One line of the journal.
@@ -31,8 +32,11 @@ pub enum Act {
         from: Path,
         /// To where.
         to: Path,
-        /// Device and inode of what is moved.
-        identity: (u64, u64),
+        /// What is moved.
+        identity: Identity,
+        /// Whether it was made since the last mark: it may be gone without an entry.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        made: bool,
         /// Whether the two names change places.
         exchange: bool,
     },
@@ -43,6 +47,13 @@ pub enum Act {
         /// The bits that it had.
         mode: u32,
     },
+    /// The call that these entries were written for failed: they are about nothing.
+    Void {
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
     /// A moment to which the workspace can be taken back.
     Mark {
         /// Its name.
@@ -50,6 +61,23 @@ pub enum Act {
         /// When, in seconds since 1970.
         unix_s: i64,
     },
+}
+
+impl Act {
+    /// Every path that it is about.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, other) = match self {
+            Self::Before { path, .. } | Self::Mode { path, .. } => (Some(path), None),
+            Self::Moved { from, to, .. } => (Some(to), Some(from)),
+            Self::Void { .. } | Self::Mark { .. } => (None, None),
+        };
+        one.into_iter().chain(other).map(|path| path.0.as_slice())
+    }
+
+    /// The path under which it is told.
+    pub(super) fn path(&self) -> Option<&[u8]> {
+        self.paths().next()
+    }
 }
 
 /// What was at a path.
@@ -64,14 +92,45 @@ pub enum State {
     Link {
         /// Where it led.
         target: Path,
+        /// Which it was.
+        identity: Identity,
     },
     /// A directory, which was about to be removed.
     Dir {
         /// Its permission bits.
         mode: u32,
+        /// Which it was.
+        identity: Identity,
     },
     /// A named pipe or a socket: there is nothing in it to keep.
-    Special,
+    Special {
+        /// Which it was.
+        identity: Identity,
+    },
+}
+
+impl State {
+    /// Which file, link or directory it was.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::Absent => None,
+            Self::File(kept) => Some(kept.identity),
+            Self::Link { identity, .. }
+            | Self::Dir { identity, .. }
+            | Self::Special { identity } => Some(*identity),
+        }
+    }
+}
+
+/// An inode, told from a later one of the same number: device, inode, and when it was made in
+/// nanoseconds since 1970 (0 where the file system does not say).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Identity(pub u64, pub u64, pub i64);
+
+impl From<&Meta> for Identity {
+    fn from(meta: &Meta) -> Self {
+        Self(meta.device.0, meta.device.1, meta.born)
+    }
 }
 
 /// A regular file as it was.
@@ -87,8 +146,8 @@ pub struct Kept {
     pub size: u64,
     /// Owner and group.
     pub owner: (u32, u32),
-    /// Device and inode.
-    pub identity: (u64, u64),
+    /// Which it was.
+    pub identity: Identity,
 }
 
 /// A path relative to the workspace: any bytes. As JSON a string, or its bytes in hex where it is not

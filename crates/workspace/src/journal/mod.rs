@@ -3,143 +3,182 @@
 //!
 //! The agent works on the project's own files. Whoever owns the run tells the journal of each call
 //! that is about to change something ([`Journal::writing`], [`Journal::removing`], …); the journal
-//! keeps what is there, writes an [`Entry`], and only then lets the call go on. Taking back is reading
-//! the entries from the last to the first and putting each thing back as it was ([`restore`]). What
-//! taking back itself replaces is kept in the same way, so it can be taken back, too.
+//! keeps what is there, writes an [`Entry`], and only then lets the call go on. A call that turns out
+//! to have changed nothing is written down as such ([`Act::Void`]). Taking back is reading the entries
+//! from the last to the first and putting each thing back as it was ([`restore`]). What taking back
+//! itself replaces is kept in the same way, so it can be taken back, too.
+//!
+//! What was made since the last mark is in no moment that could be gone back to: nothing of it is kept.
 //!
 //! All paths are relative to the workspace and resolved: no part of them may be a link. Everything is
 //! reached beneath a held directory. The journal must never be kept where the agent can reach it.
 
 mod entry;
+mod known;
 mod net;
+mod pending;
 mod read;
 mod restore;
+mod settle;
+mod spot;
 mod store;
+mod write;
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::OFlags;
-
-use crate::beneath::{Meta, is_within, look, open_at, open_root, read_link, split};
+use crate::beneath::{Meta, is_within, look_open, open_root, read_link};
 use crate::change::Node;
 
-pub use entry::{Act, Entry, Kept, Path, State};
+pub use entry::{Act, Entry, Identity, Kept, Path, State};
 pub use net::{Net, net};
-pub use read::{ReadError, marks, read};
+pub use read::{Log, ReadError, marks, read};
 pub use restore::{NotRestored, Restored, restore};
-pub use store::{How, Store};
+pub use store::Store;
+
+use known::Known;
+use pending::{Expected, Pending};
+use spot::Spot;
+use store::How;
+use write::Writer;
+
+/// Whoever takes back or names a moment, among the threads that change something.
+pub const TAKING_BACK: u32 = 0;
 
 /// A journal that is written.
 #[derive(Debug)]
 pub struct Journal {
     root: OwnedFd,
+    /// Paths at and below which nothing is written down and nothing is put back.
+    held: Vec<Vec<u8>>,
     store: Store,
-    file: File,
-    next: u64,
-    /// Files whose content has been kept since the last mark, by device and inode.
-    kept: HashSet<(u64, u64)>,
-    /// Paths at which nothing was, as it was written since the last mark: once is enough.
-    absent: HashSet<Vec<u8>>,
+    writer: Writer,
+    known: Known,
+    pending: Vec<Pending>,
 }
 
 impl Journal {
-    /// Begins a journal, or goes on with one: `file` is open for appending, `entries` is what it
-    /// holds, `store` is its directory of kept files.
+    /// Begins a journal, or goes on with one: `log` is its file and what it holds, `store` is its
+    /// directory of kept files, `held` are paths of the workspace that the agent cannot change.
     ///
     /// # Errors
-    /// The workspace cannot be opened.
+    /// The workspace cannot be opened, or the torn last line of a file cannot be cut off.
     pub fn new(
         root: &std::path::Path,
         store: Store,
-        file: File,
-        entries: &[Entry],
+        file: std::fs::File,
+        log: &Log,
+        held: Vec<Vec<u8>>,
     ) -> io::Result<Self> {
-        let next = entries.last().map_or(1, |entry| entry.number + 1);
-        let (kept, absent) = (HashSet::new(), HashSet::new());
-        Ok(Self { root: open_root(root)?, store, file, next, kept, absent })
+        Ok(Self {
+            root: open_root(root)?,
+            held,
+            store,
+            writer: Writer::new(file, log)?,
+            known: Known::default(),
+            pending: Vec::new(),
+        })
     }
 
-    /// A file is about to be opened for writing, or made.
+    /// A file is about to be opened for writing, or made, by the thread `by`.
     ///
     /// # Errors
-    /// The entry cannot be written: the call must not happen.
-    pub fn writing(&mut self, path: &[u8]) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
-        match look(parent.as_fd(), &name)? {
-            None => self.absent(path),
-            Some(meta) if meta.node == Node::File => {
-                if self.kept.contains(&meta.device) {
-                    return Ok(());
-                }
-                let kept = self.keep(&parent, &name, &meta, How::Content);
-                self.kept.insert(meta.device);
-                self.before(path, State::File(kept))
-            }
+    /// What is there cannot be kept, or the entry cannot be written: the call must not happen.
+    pub fn writing(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
+        let Some((spot, there)) = self.turn(by, path)? else { return Ok(()) };
+        match there {
+            None => self.absent(by, spot, true),
+            Some(meta) if meta.node == Node::File => self.content(&spot, &meta),
             // Nothing else changes by being opened.
             Some(_) => Ok(()),
         }
     }
 
-    /// Something is about to be made where nothing is.
+    /// Something new is about to be made where nothing is.
     ///
     /// # Errors
     /// As [`Journal::writing`].
-    pub fn making(&mut self, path: &[u8]) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
-        match look(parent.as_fd(), &name)? {
-            None => self.absent(path),
+    pub fn making(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
+        self.naming(by, path, true)
+    }
+
+    /// A file is about to get a further name where nothing is.
+    ///
+    /// # Errors
+    /// As [`Journal::writing`].
+    pub fn linking(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
+        self.naming(by, path, false)
+    }
+
+    fn naming(&mut self, by: u32, path: &[u8], new: bool) -> io::Result<()> {
+        match self.turn(by, path)? {
+            Some((spot, None)) => self.absent(by, spot, new),
             // The call will fail.
-            Some(_) => Ok(()),
+            Some((_, Some(_))) | None => Ok(()),
         }
     }
 
-    /// A name is about to go, or to stand for something else.
+    /// A name is about to go.
     ///
     /// # Errors
     /// As [`Journal::writing`].
-    pub fn removing(&mut self, path: &[u8]) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
-        let Some(meta) = look(parent.as_fd(), &name)? else { return Ok(()) };
-        self.absent.remove(path);
+    pub fn removing(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
+        let Some((spot, Some(meta))) = self.turn(by, path)? else { return Ok(()) };
+        if let Some(number) = self.removed(&spot, &meta)? {
+            let expected = Expected::Gone(Identity::from(&meta));
+            self.wait(by, Some((number, number)), spot, expected);
+        }
+        Ok(())
+    }
+
+    /// Keeps what is about to lose its name: the entry's number, where one is needed.
+    fn removed(&mut self, spot: &Spot, meta: &Meta) -> io::Result<Option<u64>> {
+        let identity = Identity::from(meta);
+        if meta.node == Node::File && self.known.made(identity) {
+            return Ok(None);
+        }
         let was = match meta.node {
-            Node::File => State::File(self.keep(&parent, &name, &meta, How::Name)),
-            Node::Symlink => State::Link { target: Path(read_link(parent.as_fd(), &name)?) },
-            Node::Dir => State::Dir { mode: meta.mode },
-            Node::Fifo | Node::Socket | Node::Device => State::Special,
+            Node::File => State::File(self.keep(spot, meta, How::Name)?),
+            Node::Symlink => {
+                let target = Path(read_link(spot.parent.as_fd(), &spot.name)?);
+                State::Link { target, identity }
+            }
+            Node::Dir => State::Dir { mode: meta.mode, identity },
+            Node::Fifo | Node::Socket | Node::Device => State::Special { identity },
         };
-        self.before(path, was)
+        self.known.left(&spot.path);
+        self.before(spot, was).map(Some)
     }
 
     /// A name is about to be moved over another, or the two are about to change places.
     ///
     /// # Errors
     /// As [`Journal::writing`].
-    pub fn moving(&mut self, from: &[u8], to: &[u8], exchange: bool) -> io::Result<()> {
-        let (parent, name) = self.parent(from)?;
-        let Some(meta) = look(parent.as_fd(), &name)? else { return Ok(()) };
-        if from == to {
+    pub fn moving(&mut self, by: u32, from: &[u8], to: &[u8], exchange: bool) -> io::Result<()> {
+        let (Some((_, Some(meta))), Some((target, there))) =
+            (self.turn(by, from)?, self.turn(by, to)?)
+        else {
+            return Ok(());
+        };
+        let identity = Identity::from(&meta);
+        // Two names of one file: rename(2) does nothing.
+        if there.is_some_and(|there| there.device == meta.device) {
             return Ok(());
         }
-        let (target, target_name) = self.parent(to)?;
-        match look(target.as_fd(), &target_name)? {
-            // Two names of one file: rename(2) does nothing.
-            Some(there) if there.device == meta.device => return Ok(()),
-            Some(_) if !exchange => self.removing(to)?,
-            _ => {}
-        }
-        let (from, to) = (from.to_vec(), to.to_vec());
-        let act = Act::Moved {
-            from: Path(from.clone()),
-            to: Path(to.clone()),
-            identity: meta.device,
-            exchange,
+        let replaced = match there {
+            Some(there) if !exchange => self.removed(&target, &there)?,
+            _ => None,
         };
-        self.write(act)?;
-        // Whether the call succeeds is not known here: what is made at either name is written down anew.
-        self.absent.retain(|path| !is_within(path, &from) && !is_within(path, &to));
+        let number = self.writer.write(Act::Moved {
+            from: Path(from.to_vec()),
+            to: Path(to.to_vec()),
+            identity,
+            made: self.known.made(identity),
+            exchange,
+        })?;
+        self.known.moved(from, to);
+        let entries = (replaced.unwrap_or(number), number);
+        self.wait(by, Some(entries), target, Expected::Arrived(identity));
         Ok(())
     }
 
@@ -147,13 +186,39 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::writing`].
-    pub fn mode(&mut self, path: &[u8]) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
-        match look(parent.as_fd(), &name)? {
-            Some(meta) if meta.node != Node::Symlink => {
-                self.write(Act::Mode { path: Path(path.to_vec()), mode: meta.mode })
-            }
-            _ => Ok(()),
+    pub fn mode(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
+        let Some((spot, Some(meta))) = self.turn(by, path)? else { return Ok(()) };
+        let identity = Identity::from(&meta);
+        if meta.node == Node::Symlink || self.known.made(identity) {
+            return Ok(());
+        }
+        let act = Act::Mode { path: Path(path.to_vec()), mode: meta.mode };
+        let number = self.writer.write(act)?;
+        let expected = Expected::Mode(identity, meta.mode);
+        self.wait(by, Some((number, number)), spot, expected);
+        Ok(())
+    }
+
+    /// A file is about to be opened for writing that is not at the name by which it was opened once:
+    /// through a descriptor. What was kept of it as a further name becomes a copy.
+    ///
+    /// # Errors
+    /// As [`Journal::writing`]; `EACCES` for a file of the workspace's file system that has other
+    /// names than the kept ones, for they would change unseen.
+    pub fn writing_open(&mut self, file: BorrowedFd<'_>) -> io::Result<()> {
+        let meta = look_open(file)?;
+        let here = look_open(&self.root)?.device.0;
+        if meta.node != Node::File || meta.device.0 != here {
+            return Ok(());
+        }
+        let kept = self.known.kept_whole(Identity::from(&meta));
+        for number in &kept {
+            self.store.detach(*number)?;
+            self.known.drop_whole(*number);
+        }
+        match meta.links.saturating_sub(kept.len() as u64) {
+            0 => Ok(()),
+            _ => Err(rustix::io::Errno::ACCESS.into()),
         }
     }
 
@@ -162,57 +227,92 @@ impl Journal {
     /// # Errors
     /// As [`Journal::writing`].
     pub fn mark(&mut self, name: &str, unix_s: i64) -> io::Result<u64> {
-        self.forget();
-        self.write(Act::Mark { name: name.to_owned(), unix_s })?;
-        Ok(self.next - 1)
+        self.settle_all()?;
+        self.known.forget();
+        self.writer.write(Act::Mark { name: name.to_owned(), unix_s })
     }
 
-    /// From now on everything is kept anew.
-    fn forget(&mut self) {
-        self.kept.clear();
-        self.absent.clear();
-    }
-
-    fn absent(&mut self, path: &[u8]) -> io::Result<()> {
-        if self.absent.insert(path.to_vec()) {
-            self.before(path, State::Absent)?;
+    /// The content of a file is about to change.
+    fn content(&mut self, spot: &Spot, meta: &Meta) -> io::Result<()> {
+        let identity = Identity::from(meta);
+        if self.known.made(identity) || self.known.kept(identity) || !spot.is_writable(meta)? {
+            return Ok(());
         }
+        let kept = self.keep(spot, meta, How::Content)?;
+        self.before(spot, State::File(kept))?;
+        self.known.keep(identity);
         Ok(())
     }
 
-    fn before(&mut self, path: &[u8], was: State) -> io::Result<()> {
-        self.write(Act::Before { path: Path(path.to_vec()), was })
+    /// Something is about to be where nothing is.
+    fn absent(&mut self, by: u32, spot: Spot, new: bool) -> io::Result<()> {
+        let entries = match self.known.absent(&spot.path) {
+            true => None,
+            false => {
+                let number = self.before(&spot, State::Absent)?;
+                self.known.nothing(&spot.path);
+                Some((number, number))
+            }
+        };
+        self.wait(by, entries, spot, Expected::Made { new });
+        Ok(())
+    }
+
+    fn before(&mut self, spot: &Spot, was: State) -> io::Result<u64> {
+        self.writer.write(Act::Before { path: Path(spot.path.clone()), was })
     }
 
     /// Keeps a file's content for the entry that is written next.
-    fn keep(&self, dir: &OwnedFd, name: &[u8], meta: &Meta, how: How) -> Kept {
-        let kept = self.store.keep(dir.as_fd(), name, self.next, how);
-        Kept {
-            itself: kept == Ok(true),
-            missing: kept.err(),
+    fn keep(&mut self, spot: &Spot, meta: &Meta, how: How) -> io::Result<Kept> {
+        let identity = Identity::from(meta);
+        let number = self.writer.next();
+        let kept = self.store.keep(spot.parent.as_fd(), &spot.name, number, how)?;
+        if kept.itself {
+            self.known.keep_whole(identity, number);
+        }
+        Ok(Kept {
+            itself: kept.itself,
+            missing: kept.missing,
             mode: meta.mode,
             size: meta.size,
             owner: meta.owner,
-            identity: meta.device,
+            identity,
+        })
+    }
+
+    /// A thread is about to change something at a path: what its last call came to is known now. The
+    /// name, and what is there; `None` where the call cannot change anything.
+    fn turn(&mut self, by: u32, path: &[u8]) -> io::Result<Option<(Spot, Option<Meta>)>> {
+        self.settle(by)?;
+        if self.is_held(path) {
+            return Ok(None);
+        }
+        let spot = match Spot::of(&self.root, path) {
+            Err(error) if will_fail(&error) => return Ok(None),
+            spot => spot?,
+        };
+        self.disturb(&spot)?;
+        match spot.look() {
+            Err(error) if will_fail(&error) => Ok(None),
+            there => Ok(Some((spot, there?))),
         }
     }
 
-    fn write(&mut self, act: Act) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&Entry { number: self.next, act })?;
-        line.push(b'\n');
-        self.file.write_all(&line)?;
-        self.next += 1;
-        Ok(())
+    fn is_held(&self, path: &[u8]) -> bool {
+        self.held.iter().any(|held| is_within(path, held))
     }
 
-    fn parent(&self, path: &[u8]) -> io::Result<(OwnedFd, Vec<u8>)> {
-        let (above, name) = split(path);
-        // To reach through, not to list: a directory may be writable and not readable.
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let parent = match above {
-            b"" => self.root.try_clone()?,
-            above => open_at(self.root.as_fd(), above, flags)?,
-        };
-        Ok((parent, name.to_vec()))
+    fn spot(&self, path: &[u8]) -> io::Result<Spot> {
+        Spot::of(&self.root, path)
     }
+}
+
+/// Errors that the kernel gives to the call itself: its directory is not there, or may not be
+/// entered. (A link in a resolved path is none of them: somebody put it there a moment ago.)
+fn will_fail(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::ACCESS)
+    )
 }

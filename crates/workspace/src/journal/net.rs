@@ -4,17 +4,19 @@
 //! path what was there; that is compared with what is there.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::entry::{Act, Entry, Kept, State};
+use super::entry::{Act, Identity, Kept, State};
 use super::store::Store;
 use crate::alias::{Alias, aliases};
-use crate::beneath::{Meta, is_within, look, open_dir, open_root, read_link, split};
+use crate::beneath::{Meta, is_within, join, look, names, open_dir, open_root, read_link, split};
 use crate::change::{Change, Class, Kind, Node};
 use crate::classify::host_executed;
 use crate::compare::same_content;
 use crate::diff::{Sides, open};
+use crate::limits::CHANGES;
 
 /// The changes since a moment, and where both sides of each are.
 #[derive(Debug)]
@@ -31,10 +33,10 @@ enum Was {
     Absent,
     /// A file, its content under this number in the store.
     Kept(u64, Kept),
-    Link(Vec<u8>),
+    Link(Vec<u8>, Identity),
     /// A directory that is not there any more.
-    Dir(u32),
-    Special,
+    Dir(u32, Identity),
+    Special(Identity),
     /// What is at this path now, with these permission bits if they were others.
     Now(Vec<u8>, Option<u32>),
 }
@@ -52,14 +54,20 @@ struct Trees {
 ///
 /// # Errors
 /// The workspace or the store cannot be read.
-pub fn net(root: &std::path::Path, store: Store, entries: &[Entry], since: u64) -> io::Result<Net> {
+pub fn net(
+    root: &std::path::Path,
+    store: Store,
+    entries: &[super::Entry],
+    since: u64,
+) -> io::Result<Net> {
     let trees = Trees { root: open_root(root)?, store };
     let aliases = aliases(trees.root.as_fd(), root);
     let mut past = Past { trees: &trees, was: BTreeMap::new() };
     for entry in entries.iter().rev().take_while(|entry| entry.number > since) {
         past.take_back(entry)?;
     }
-    let was = past.was;
+    let mut was = past.was;
+    trees.fill(&mut was)?;
     let mut changes = Vec::new();
     for (path, was) in &was {
         changes.extend(trees.change(path, was, &aliases)?);
@@ -74,9 +82,9 @@ struct Past<'a> {
 }
 
 impl Past<'_> {
-    fn take_back(&mut self, entry: &Entry) -> io::Result<()> {
+    fn take_back(&mut self, entry: &super::Entry) -> io::Result<()> {
         match &entry.act {
-            Act::Mark { .. } => {}
+            Act::Mark { .. } | Act::Void { .. } => {}
             Act::Before { path, was } => {
                 let was = match was {
                     State::Absent => Was::Absent,
@@ -84,11 +92,11 @@ impl Past<'_> {
                         self.further_names(entry.number, kept);
                         Was::Kept(entry.number, kept.clone())
                     }
-                    State::Link { target } => Was::Link(target.0.clone()),
+                    State::Link { target, identity } => Was::Link(target.0.clone(), *identity),
                     // It is still there, or again: what is in it is looked at for itself.
                     State::Dir { .. } if self.is_dir(&path.0)? => return Ok(()),
-                    State::Dir { mode } => Was::Dir(*mode),
-                    State::Special => Was::Special,
+                    State::Dir { mode, identity } => Was::Dir(*mode, *identity),
+                    State::Special { identity } => Was::Special(*identity),
                 };
                 // Nothing was in it at that moment: what is known of it is of later ones.
                 self.was.retain(|key, _| !is_within(key, &path.0));
@@ -97,20 +105,21 @@ impl Past<'_> {
             Act::Mode { path, mode } => {
                 let was = match self.at(&path.0) {
                     Was::Kept(number, kept) => Was::Kept(number, Kept { mode: *mode, ..kept }),
-                    Was::Dir(_) => Was::Dir(*mode),
+                    Was::Dir(_, identity) => Was::Dir(*mode, identity),
                     Was::Now(there, _) => Was::Now(there, Some(*mode)),
                     other => other,
                 };
                 self.was.insert(path.0.clone(), was);
             }
+            // What was moved there is not: it was made since and removed, or somebody else moved it.
+            Act::Moved { to, identity, .. } if self.identity(&to.0)? != Some(*identity) => {}
             Act::Moved { from, to, exchange: true, .. } => {
                 let (one, other) = (self.take(&from.0), self.take(&to.0));
                 self.put(&from.0, other);
                 self.put(&to.0, one);
             }
             Act::Moved { from, to, .. } => {
-                // A former name that is there was never left: the call failed.
-                if !self.exists(&from.0)? && self.exists(&to.0)? {
+                if self.identity(&from.0)?.is_none() {
                     let moved = self.take(&to.0);
                     self.was.retain(|key, _| !is_within(key, &from.0));
                     self.put(&from.0, moved);
@@ -142,22 +151,26 @@ impl Past<'_> {
             return Was::Now(Vec::new(), None);
         }
         match if above.is_empty() { Was::Now(Vec::new(), None) } else { self.at(above) } {
-            Was::Now(there, _) => Was::Now(crate::beneath::join(&there, name), None),
+            Was::Now(there, _) => Was::Now(join(&there, name), None),
             _ => Was::Absent,
         }
     }
 
-    fn exists(&self, path: &[u8]) -> io::Result<bool> {
+    /// Which file, link or directory was at a path.
+    fn identity(&self, path: &[u8]) -> io::Result<Option<Identity>> {
         Ok(match self.at(path) {
-            Was::Absent => false,
-            Was::Now(there, _) => self.trees.look(&there)?.is_some(),
-            _ => true,
+            Was::Absent => None,
+            Was::Kept(_, Kept { identity, .. })
+            | Was::Link(_, identity)
+            | Was::Dir(_, identity)
+            | Was::Special(identity) => Some(identity),
+            Was::Now(there, _) => self.trees.look(&there)?.as_ref().map(Identity::from),
         })
     }
 
     fn is_dir(&self, path: &[u8]) -> io::Result<bool> {
         Ok(match self.at(path) {
-            Was::Dir(_) => true,
+            Was::Dir(..) => true,
             Was::Now(there, _) => {
                 self.trees.look(&there)?.is_some_and(|meta| meta.node == Node::Dir)
             }
@@ -196,6 +209,28 @@ impl Trees {
         }
     }
 
+    /// Where a directory is that was not there, neither was anything in it, as far as nothing else is
+    /// known: the entries do not tell what was made in it once it was there.
+    fn fill(&self, was: &mut BTreeMap<Vec<u8>, Was>) -> io::Result<()> {
+        let absent = was.iter().filter(|(_, was)| matches!(was, Was::Absent));
+        let mut todo: Vec<Vec<u8>> = absent.map(|(path, _)| path.clone()).collect();
+        while let Some(path) = todo.pop() {
+            if !self.look(&path)?.is_some_and(|now| now.node == Node::Dir) {
+                continue;
+            }
+            let room = CHANGES.saturating_sub(was.len());
+            let directory = open_dir(self.root.as_fd(), &path)?;
+            for name in names(directory.as_fd(), room)? {
+                let inside = join(&path, &name);
+                if let Entry::Vacant(unknown) = was.entry(inside.clone()) {
+                    unknown.insert(Was::Absent);
+                    todo.push(inside);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn link(&self, path: &[u8]) -> io::Result<Vec<u8>> {
         let (above, name) = split(path);
         read_link(open_dir(self.root.as_fd(), above)?.as_fd(), name)
@@ -218,9 +253,9 @@ impl Trees {
         Ok(match was {
             Was::Absent => None,
             Was::Kept(_, kept) => Some((Node::File, Some(kept.size), Some(kept.mode))),
-            Was::Link(_) => Some((Node::Symlink, None, None)),
-            Was::Dir(mode) => Some((Node::Dir, None, Some(*mode))),
-            Was::Special => Some((Node::Fifo, None, None)),
+            Was::Link(..) => Some((Node::Symlink, None, None)),
+            Was::Dir(mode, _) => Some((Node::Dir, None, Some(*mode))),
+            Was::Special(_) => Some((Node::Fifo, None, None)),
             Was::Now(there, mode) => self.look(there)?.map(|meta| {
                 let size = (meta.node == Node::File).then_some(meta.size);
                 (meta.node, size, Some(mode.unwrap_or(meta.mode)))
@@ -241,7 +276,7 @@ impl Trees {
                 None => Ok(false),
             },
             Node::Symlink => Ok(match was {
-                Was::Link(target) => self.link(path)? == *target,
+                Was::Link(target, _) => self.link(path)? == *target,
                 Was::Now(there, _) => self.link(path)? == self.link(there)?,
                 _ => false,
             }),

@@ -3,17 +3,20 @@
 //! What is there is kept before it is replaced, like any change, so that nothing is ever lost by
 //! taking back. What cannot be put back is told, and the rest is put back all the same.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use ringfence_model::text::visible_bytes;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
-use super::Journal;
-use super::entry::{Act, Entry, Kept, Path, State};
+use super::entry::{Act, Entry, Identity, Kept, Path, State};
+use super::spot::Spot;
 use super::store::copy_content;
-use crate::beneath::{Meta, c_name, chmod_exact, look, look_open, open_file, read_link};
+use super::{Journal, TAKING_BACK};
+use crate::beneath::{Meta, c_name, chmod_exact, look_open, open_file, read_link};
 use crate::change::Node;
 use crate::compare::same_content;
 use crate::land::{own, temporary};
@@ -41,35 +44,88 @@ pub struct Restored {
 /// # Errors
 /// What is there cannot be kept or written down: nothing more is taken back.
 pub fn restore(journal: &mut Journal, entries: &[Entry], since: u64) -> io::Result<Restored> {
-    let result = take_back(journal, entries, since);
+    let mut back = Back { journal, again: HashMap::new() };
+    let result = back.all(entries, since);
     // What was put back is the workspace's own again: it is kept anew when it changes.
-    journal.forget();
+    journal.known.forget();
     result
 }
 
-fn take_back(journal: &mut Journal, entries: &[Entry], since: u64) -> io::Result<Restored> {
-    let mut done = Restored::default();
-    for entry in entries.iter().rev().take_while(|entry| entry.number > since) {
-        let (path, result) = match &entry.act {
-            Act::Mark { .. } => continue,
-            Act::Before { path, was } => (path, put_back(journal, &path.0, was, entry.number)),
-            Act::Moved { from, to, identity, exchange } => {
-                (to, move_back(journal, from, to, *identity, *exchange))
+/// A taking back that goes on.
+struct Back<'a> {
+    journal: &'a mut Journal,
+    /// What could only be put back as another file, directory or link than it was. What has several
+    /// names may be itself under one and another under the next.
+    again: HashMap<Identity, HashSet<Identity>>,
+}
+
+impl Back<'_> {
+    fn all(&mut self, entries: &[Entry], since: u64) -> io::Result<Restored> {
+        let mut done = Restored::default();
+        for entry in entries.iter().rev().take_while(|entry| entry.number > since) {
+            let Some(path) = entry.act.path() else { continue };
+            let why = match self.one(entry) {
+                Ok(true) => {
+                    done.restored += 1;
+                    continue;
+                }
+                Ok(false) => continue,
+                Err(Left::Why(why)) => why,
+                Err(Left::Io(error)) => error.to_string(),
+                Err(Left::Journal(error)) => return Err(error),
+            };
+            done.left.push(NotRestored { path: path.to_vec(), why });
+        }
+        Ok(done)
+    }
+
+    fn one(&mut self, entry: &Entry) -> Done {
+        for path in entry.act.paths() {
+            if self.journal.is_held(path) {
+                return Err(Left::Why("it is protected".to_owned()));
             }
-            Act::Mode { path, mode } => (path, mode_back(journal, &path.0, *mode)),
-        };
-        match result {
-            Ok(true) => done.restored += 1,
-            Ok(false) => {}
-            Err(Left::Why(why)) => done.left.push(NotRestored { path: path.0.clone(), why }),
-            Err(Left::Io(error)) => {
-                let why = error.to_string();
-                done.left.push(NotRestored { path: path.0.clone(), why });
+        }
+        match &entry.act {
+            Act::Mark { .. } | Act::Void { .. } => Ok(false),
+            Act::Before { path, was } => self.put_back(&path.0, was, entry.number),
+            Act::Moved { from, to, identity, made, exchange } => {
+                let moved = Moved { from, to, made: *made, exchange: *exchange };
+                let again = self.again.get(identity);
+                moved.back(self.journal, |now| is(*identity, again, now))
             }
-            Err(Left::Journal(error)) => return Err(error),
+            Act::Mode { path, mode } => mode_back(self.journal, &path.0, *mode),
         }
     }
-    Ok(done)
+
+    fn put_back(&mut self, path: &[u8], was: &State, number: u64) -> Done {
+        let spot = match self.journal.spot(path) {
+            Ok(spot) => spot,
+            // Where the directory is gone, a thing that was not there is not there.
+            Err(_) if *was == State::Absent => return Ok(false),
+            Err(error) => return Err(Left::Io(error)),
+        };
+        let now = spot.look()?;
+        let place = Place { spot, now };
+        let journal = &mut *self.journal;
+        let done = match was {
+            State::Absent => return place.remove(journal),
+            State::File(kept) => {
+                let again = self.again.get(&kept.identity);
+                let same = now.filter(|now| is(kept.identity, again, now));
+                place.file(journal, kept, same, number)
+            }
+            State::Link { target, .. } => place.link(journal, target),
+            State::Dir { mode, .. } => place.dir(journal, *mode),
+            State::Special { .. } if now.is_some() => Ok(false),
+            State::Special { .. } => {
+                Err(Left::Why("it was a named pipe or a socket, which is not kept".to_owned()))
+            }
+        }?;
+        if let (Some(was), Some(now)) = (was.identity(), place.spot.look()?) {
+            self.again.entry(was).or_default().insert(Identity::from(&now));
+        }
+        Ok(done)
+    }
 }
 
 /// Why one thing was not put back.
@@ -95,36 +151,19 @@ impl From<Errno> for Left {
 /// Whether anything had to be done.
 type Done = Result<bool, Left>;
 
-fn put_back(journal: &mut Journal, path: &[u8], was: &State, number: u64) -> Done {
-    let (parent, name) = match journal.parent(path) {
-        Ok(place) => place,
-        // Where the directory is gone, a thing that was not there is not there.
-        Err(_) if *was == State::Absent => return Ok(false),
-        Err(error) => return Err(Left::Io(error)),
-    };
-    let now = look(parent.as_fd(), &name)?;
-    let place = Place { parent, name, path, now };
-    match was {
-        State::Absent => place.remove(journal),
-        State::File(kept) => place.file(journal, kept, number),
-        State::Link { target } => place.link(journal, target),
-        State::Dir { mode } => place.dir(journal, *mode),
-        State::Special => match now {
-            Some(_) => Ok(false),
-            None => Err(Left::Why("it was a named pipe or a socket, which is not kept".to_owned())),
-        },
-    }
+/// Whether what is there is what was there once, or stands for it.
+fn is(was: Identity, again: Option<&HashSet<Identity>>, now: &Meta) -> bool {
+    let now = Identity::from(now);
+    now == was || again.is_some_and(|again| again.contains(&now))
 }
 
 /// One name of the workspace, and what is there now.
-struct Place<'a> {
-    parent: OwnedFd,
-    name: Vec<u8>,
-    path: &'a [u8],
+struct Place {
+    spot: Spot,
     now: Option<Meta>,
 }
 
-impl Place<'_> {
+impl Place {
     /// Takes away what is there; a directory only if it is empty.
     fn remove(&self, journal: &mut Journal) -> Done {
         let Some(now) = self.now else { return Ok(false) };
@@ -134,23 +173,23 @@ impl Place<'_> {
             let why = "it holds what the agent did not make".to_owned();
             return Err(Left::Why(why));
         }
-        journal.removing(self.path).map_err(Left::Journal)?;
-        rustix::fs::unlinkat(&self.parent, c_name(&self.name)?, flags)?;
+        journal.removing(TAKING_BACK, &self.spot.path).map_err(Left::Journal)?;
+        rustix::fs::unlinkat(&self.spot.parent, c_name(&self.spot.name)?, flags)?;
         Ok(true)
     }
 
     fn open(&self) -> io::Result<OwnedFd> {
-        crate::beneath::open_dir(self.parent.as_fd(), &self.name)
+        crate::beneath::open_dir(self.spot.parent.as_fd(), &self.spot.name)
     }
 
-    fn file(&self, journal: &mut Journal, kept: &Kept, number: u64) -> Done {
+    fn file(&self, journal: &mut Journal, kept: &Kept, same: Option<Meta>, number: u64) -> Done {
         if let Some(why) = &kept.missing {
             return Err(Left::Why(format!("its content was not kept: {why}")));
         }
         let mut content = journal.store.content(number)?;
-        let Some(now) = self.now.filter(|now| now.device == kept.identity) else {
+        let Some(now) = same else {
             self.remove(journal)?;
-            journal.making(self.path).map_err(Left::Journal)?;
+            journal.making(TAKING_BACK, &self.spot.path).map_err(Left::Journal)?;
             return match kept.itself {
                 true => self.name_file(journal, kept, number),
                 false => self.make_file(&content, kept),
@@ -158,29 +197,33 @@ impl Place<'_> {
         };
         // The same file: its further names go back with it.
         let same = look_open(&content)?.device == now.device
-            || same_content(&mut open_file(self.parent.as_fd(), &self.name)?, &mut content)?;
+            || same_content(
+                &mut open_file(self.spot.parent.as_fd(), &self.spot.name)?,
+                &mut content,
+            )?;
         if same && now.mode == kept.mode {
             return Ok(false);
         }
         if !same {
             self.overwrite(journal, number)?;
         }
-        chmod_exact(self.parent.as_fd(), &self.name, Some(now.device), kept.mode)?;
+        chmod_exact(self.spot.parent.as_fd(), &self.spot.name, Some(now.device), kept.mode)?;
         Ok(true)
     }
 
     fn overwrite(&self, journal: &mut Journal, number: u64) -> Result<(), Left> {
-        journal.kept.clear();
-        journal.writing(self.path).map_err(Left::Journal)?;
+        journal.known.keep_anew();
+        journal.writing(TAKING_BACK, &self.spot.path).map_err(Left::Journal)?;
         let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let to = rustix::fs::openat(&self.parent, c_name(&self.name)?, flags, Mode::empty())?;
+        let to =
+            rustix::fs::openat(&self.spot.parent, c_name(&self.spot.name)?, flags, Mode::empty())?;
         Ok(copy_content(journal.store.content(number)?, to)?)
     }
 
     /// The file itself, with all that it was linked to.
     fn name_file(&self, journal: &Journal, kept: &Kept, number: u64) -> Done {
-        journal.store.name(number, self.parent.as_fd(), &self.name)?;
-        chmod_exact(self.parent.as_fd(), &self.name, None, kept.mode)?;
+        journal.store.name(number, self.spot.parent.as_fd(), &self.spot.name)?;
+        chmod_exact(self.spot.parent.as_fd(), &self.spot.name, None, kept.mode)?;
         Ok(true)
     }
 
@@ -190,7 +233,7 @@ impl Place<'_> {
         let draft = temporary(|name| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mode = Mode::RUSR | Mode::WUSR;
-            made = Some(rustix::fs::openat(&self.parent, name, flags, mode)?);
+            made = Some(rustix::fs::openat(&self.spot.parent, name, flags, mode)?);
             Ok(())
         })?;
         let Some(fd) = made else { return Err(io::Error::other("no file was made").into()) };
@@ -198,12 +241,18 @@ impl Place<'_> {
             .and_then(|()| own_as_root(&fd, kept.owner))
             .and_then(|()| Ok(rustix::fs::fchmod(&fd, Mode::from_raw_mode(kept.mode & 0o1777))?))
             .and_then(|()| {
-                let name = c_name(&self.name)?;
+                let name = c_name(&self.spot.name)?;
                 let flags = RenameFlags::NOREPLACE;
-                Ok(rustix::fs::renameat_with(&self.parent, &*draft, &self.parent, name, flags)?)
+                Ok(rustix::fs::renameat_with(
+                    &self.spot.parent,
+                    &*draft,
+                    &self.spot.parent,
+                    name,
+                    flags,
+                )?)
             });
         if finished.is_err() {
-            let _ = rustix::fs::unlinkat(&self.parent, &*draft, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&self.spot.parent, &*draft, AtFlags::empty());
         }
         finished?;
         Ok(true)
@@ -211,18 +260,18 @@ impl Place<'_> {
 
     fn link(&self, journal: &mut Journal, target: &Path) -> Done {
         if self.now.is_some_and(|now| now.node == Node::Symlink)
-            && read_link(self.parent.as_fd(), &self.name)? == target.0
+            && read_link(self.spot.parent.as_fd(), &self.spot.name)? == target.0
         {
             return Ok(false);
         }
         self.remove(journal)?;
-        journal.making(self.path).map_err(Left::Journal)?;
-        let name = c_name(&self.name)?;
-        rustix::fs::symlinkat(c_name(&target.0)?, &self.parent, &name)?;
+        journal.making(TAKING_BACK, &self.spot.path).map_err(Left::Journal)?;
+        let name = c_name(&self.spot.name)?;
+        rustix::fs::symlinkat(c_name(&target.0)?, &self.spot.parent, &name)?;
         if rustix::process::geteuid().is_root() {
-            let (uid, gid) = look_open(&self.parent)?.owner;
+            let (uid, gid) = look_open(&self.spot.parent)?.owner;
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            rustix::fs::chownat(&self.parent, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+            rustix::fs::chownat(&self.spot.parent, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
         }
         Ok(true)
     }
@@ -232,10 +281,10 @@ impl Place<'_> {
             return Ok(false);
         }
         self.remove(journal)?;
-        journal.making(self.path).map_err(Left::Journal)?;
-        rustix::fs::mkdirat(&self.parent, c_name(&self.name)?, Mode::RWXU)?;
+        journal.making(TAKING_BACK, &self.spot.path).map_err(Left::Journal)?;
+        rustix::fs::mkdirat(&self.spot.parent, c_name(&self.spot.name)?, Mode::RWXU)?;
         let made = self.open()?;
-        own_as_root(&made, look_open(&self.parent)?.owner)?;
+        own_as_root(&made, look_open(&self.spot.parent)?.owner)?;
         rustix::fs::fchmod(&made, Mode::from_raw_mode(mode & 0o1777))?;
         Ok(true)
     }
@@ -246,39 +295,48 @@ fn own_as_root<F: AsFd>(fd: F, owner: (u32, u32)) -> io::Result<()> {
     if rustix::process::geteuid().is_root() { own(fd.as_fd(), owner) } else { Ok(()) }
 }
 
-fn move_back(
-    journal: &mut Journal,
-    from: &Path,
-    to: &Path,
-    identity: (u64, u64),
+/// A move to take back.
+struct Moved<'a> {
+    from: &'a Path,
+    to: &'a Path,
+    /// Whether it was made since the last mark.
+    made: bool,
     exchange: bool,
-) -> Done {
-    let (to_parent, to_name) = journal.parent(&to.0)?;
-    let (from_parent, from_name) = journal.parent(&from.0)?;
-    let now = look(to_parent.as_fd(), &to_name)?;
-    let free = look(from_parent.as_fd(), &from_name)?.is_none();
-    // Everything after the move is back as it was: a former name that is there was never left, for
-    // the call failed. After an exchange both are there in any case, and only what they are tells.
-    let moved = match exchange {
-        true => now.is_some_and(|now| now.device == identity) && !free,
-        false => now.is_some() && free,
-    };
-    if !moved {
-        return Ok(false);
+}
+
+impl Moved<'_> {
+    /// `is` tells what was moved.
+    fn back(&self, journal: &mut Journal, is: impl Fn(&Meta) -> bool) -> Done {
+        let to = journal.spot(&self.to.0)?;
+        if !to.look()?.is_some_and(|now| is(&now)) {
+            return match self.made {
+                // It was made and removed again, which is no change.
+                true => Ok(false),
+                false => Err(Left::Why("what was moved there is not there any more".to_owned())),
+            };
+        }
+        let from = journal.spot(&self.from.0)?;
+        if from.look()?.is_some() != self.exchange {
+            let now = if self.exchange { "nothing" } else { "something else" };
+            let from = visible_bytes(&self.from.0);
+            return Err(Left::Why(format!("there is {now} now where it was moved from: {from}")));
+        }
+        journal
+            .moving(TAKING_BACK, &self.to.0, &self.from.0, self.exchange)
+            .map_err(Left::Journal)?;
+        let flags = if self.exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+        let (to_name, from_name) = (c_name(&to.name)?, c_name(&from.name)?);
+        rustix::fs::renameat_with(&to.parent, to_name, &from.parent, from_name, flags)?;
+        Ok(true)
     }
-    journal.moving(&to.0, &from.0, exchange).map_err(Left::Journal)?;
-    let flags = if exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-    let (to_name, from_name) = (c_name(&to_name)?, c_name(&from_name)?);
-    rustix::fs::renameat_with(&to_parent, to_name, &from_parent, from_name, flags)?;
-    Ok(true)
 }
 
 fn mode_back(journal: &mut Journal, path: &[u8], mode: u32) -> Done {
-    let (parent, name) = journal.parent(path)?;
-    match look(parent.as_fd(), &name)? {
+    let spot = journal.spot(path)?;
+    match spot.look()? {
         Some(now) if now.node != Node::Symlink && now.mode != mode => {
-            journal.mode(path).map_err(Left::Journal)?;
-            chmod_exact(parent.as_fd(), &name, Some(now.device), mode)?;
+            journal.mode(TAKING_BACK, path).map_err(Left::Journal)?;
+            chmod_exact(spot.parent.as_fd(), &spot.name, Some(now.device), mode)?;
             Ok(true)
         }
         _ => Ok(false),

@@ -22,11 +22,19 @@ pub struct Store {
 
 /// How a file is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub(super) enum How {
     /// Its name is about to go: another name for the same inode is enough.
     Name,
     /// Its content is about to change: a copy.
     Content,
+}
+
+/// How a file was kept.
+pub(super) struct Stored {
+    /// As a further name of itself.
+    pub(super) itself: bool,
+    /// Why its content is not kept.
+    pub(super) missing: Option<String>,
 }
 
 impl Store {
@@ -38,21 +46,47 @@ impl Store {
         Ok(Self { dir: open_root(path)? })
     }
 
-    /// Keeps the file `name` of `dir` under `number`: whether as itself; why not, if not.
+    /// Keeps the file `name` of `dir` under `number`.
+    ///
+    /// # Errors
+    /// It cannot be kept, for another reason than its size.
     pub(super) fn keep(
         &self,
         dir: BorrowedFd<'_>,
         name: &[u8],
         number: u64,
         how: How,
-    ) -> Result<bool, String> {
+    ) -> io::Result<Stored> {
+        // Of an entry that could not be written after this.
+        self.drop(number);
         if how == How::Name && self.link(dir, name, number).is_ok() {
-            return Ok(true);
+            return Ok(Stored { itself: true, missing: None });
         }
-        self.copy(dir, name, number).map(|()| false).map_err(|error| {
-            let _ = rustix::fs::unlinkat(&self.dir, number.to_string(), AtFlags::empty());
-            error.to_string()
-        })
+        match self.copy(dir, name, number) {
+            Ok(()) => Ok(Stored { itself: false, missing: None }),
+            Err(error) => {
+                self.drop(number);
+                match error.kind() {
+                    io::ErrorKind::FileTooLarge => {
+                        Ok(Stored { itself: false, missing: Some(error.to_string()) })
+                    }
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Keeps nothing under a number any more.
+    pub(super) fn drop(&self, number: u64) {
+        let _ = rustix::fs::unlinkat(&self.dir, number.to_string(), AtFlags::empty());
+    }
+
+    /// Makes what is kept as a further name of a file a file of its own, before that one is changed.
+    pub(super) fn detach(&self, number: u64) -> io::Result<()> {
+        let (name, draft) = (number.to_string(), format!("{number}.copy"));
+        let _ = rustix::fs::unlinkat(&self.dir, &draft, AtFlags::empty());
+        self.copy_to(open_file(self.dir.as_fd(), name.as_bytes())?, &draft)?;
+        Ok(rustix::fs::renameat(&self.dir, &draft, &self.dir, &name)?)
     }
 
     /// Gives a file that was kept as itself its name back.
@@ -68,10 +102,13 @@ impl Store {
     }
 
     fn copy(&self, dir: BorrowedFd<'_>, name: &[u8], number: u64) -> io::Result<()> {
-        let from = open_file(dir, name)?;
+        self.copy_to(open_file(dir, name)?, &number.to_string())
+    }
+
+    fn copy_to(&self, from: File, name: &str) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let to = rustix::fs::openat(&self.dir, number.to_string(), flags, mode)?;
+        let to = rustix::fs::openat(&self.dir, name, flags, mode)?;
         copy_content(&from, &to)
     }
 

@@ -7,7 +7,7 @@ use ringfence_model::event::{End, Event};
 use ringfence_model::link::FromGateway;
 use ringfence_sys::fdpass;
 use ringfence_sys::process::wait_code;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Owner;
 use super::inside::{build_error, exec_error};
@@ -33,18 +33,14 @@ impl Owner<'_> {
             }
         }
         let waited = wait_code(self.sandbox.init.as_fd()).unwrap_or(137);
-        self.sandbox.clear();
+        self.sandbox.clear(self.keeper.as_ref().map(|keeper| keeper.pid));
         for pump in &mut self.pumps {
             pump.finish_output();
         }
         drop(self.raw.take());
-        let removed: u64 = self.pumps.iter().map(|pump| pump.removed).sum();
-        if removed > 0 {
-            let what = format!(
-                "{removed} control sequences (titles, clipboard, reports and the like) were kept from the terminal"
-            );
-            let _ = self.recorder.record(&Event::Sensor { what });
-        }
+        self.end_beside();
+        self.end_screen(self.code.unwrap_or(waited));
+        self.note_removed(self.pumps.iter().map(|pump| pump.removed).sum());
         self.hear_gateway_last();
         self.hand_over_slow_ends();
         self.end_gateway();
@@ -58,10 +54,31 @@ impl Owner<'_> {
         });
         self.write_end(&cause, code);
         self.group.remove();
+        if self.error.is_none() {
+            self.report_start();
+        }
         match self.error.take() {
             Some(error) => Err(error),
             None => Ok(self.summary(cause, code)),
         }
+    }
+
+    /// What was taken out of the output of one terminal.
+    pub(super) fn note_removed(&mut self, removed: u64) {
+        if removed > 0 {
+            let what = format!(
+                "{removed} control sequences (titles, clipboard, reports and the like) were kept from the terminal"
+            );
+            let _ = self.recorder.record(&Event::Sensor { what });
+        }
+    }
+
+    fn end_screen(&mut self, code: i32) {
+        let Some(mut screen) = self.screen.take() else { return };
+        if let Err(error) = screen.finish(code, &self.run.screen()) {
+            self.failures.push(format!("the end of the output could not be kept: {error}"));
+        }
+        self.note_removed(screen.removed);
     }
 
     /// The last reference to the sandbox's mounts and to inotify watches: whoever drops those waits
@@ -85,8 +102,7 @@ impl Owner<'_> {
         let since = clock::now();
         loop {
             let left = LAST_WORDS_MS.saturating_sub(clock::now().elapsed_ms(&since));
-            let patience =
-                Timespec { tv_sec: 0, tv_nsec: i64::try_from(left).unwrap_or(0) * 1_000_000 };
+            let patience = clock::timespec(left);
             let mut link = [PollFd::new(&self.link, PollFlags::IN)];
             if left == 0 || !poll(&mut link, Some(&patience)).is_ok_and(|ready| ready > 0) {
                 break;

@@ -1,5 +1,8 @@
 //! Program starts as seen: recorded before the kernel goes on, never decided here.
 
+use std::io;
+use std::os::fd::OwnedFd;
+
 use ringfence_sys::seccomp;
 use ringfence_sys::seccomp::notify::Listener;
 
@@ -7,12 +10,12 @@ use super::Owner;
 use crate::{exec_seen, inodes};
 
 impl Owner<'_> {
-    pub(super) fn hear_exec(&mut self) {
-        let Some(listener) = &self.listener else { return };
+    pub(super) fn hear_exec(&mut self, number: u64) {
+        let Some(listener) = self.listeners.get(&number) else { return };
         let Ok(seccomp::notify::Readiness::Pending) =
             listener.wait(Some(std::time::Duration::ZERO))
         else {
-            self.listener = None;
+            self.listeners.remove(&number);
             return;
         };
         let Ok(notification) = listener.receive() else { return };
@@ -41,15 +44,16 @@ impl Owner<'_> {
         self.active();
     }
 
-    /// Watches the starts of one more tree of processes. In a `pair` workspace the keeper does, which
-    /// must hear of its changes as well.
-    pub(super) fn listen(&mut self, listener: Listener) {
-        let Some(keeper) = &self.keeper else {
-            self.listener = Some(listener);
-            return;
-        };
-        if keeper.listen(listener.into()).is_err() {
-            self.lose_keeper();
+    /// Listens to one more tree of processes: the agent's, or that of a program beside it. In a `pair`
+    /// workspace the keeper does, which must hear of its changes as well.
+    pub(super) fn listen_to(&mut self, listener: Option<OwnedFd>) -> io::Result<()> {
+        let missing = || io::Error::other("no descriptor came with the message");
+        let listener = Listener::new(listener.ok_or_else(missing)?).map_err(io::Error::other)?;
+        if let Some(keeper) = &self.keeper {
+            return keeper.listen(listener.into());
         }
+        let number = self.listeners.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.listeners.insert(number, listener);
+        Ok(())
     }
 }

@@ -1,15 +1,17 @@
 //! What the sandbox's init says, and the release of the agent.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use ringfence_jail::{FromInside, Probe, StepError};
+use ringfence_jail::{FromInside, INIT_NAME, Probe, StepError};
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
-use ringfence_sys::seccomp::notify::Listener;
 use rustix::process::Pid;
 
 use super::Owner;
+use super::screen::Screen;
 use crate::mend;
+use crate::run::detach::Detached;
 use crate::run::{RunError, controls};
 use crate::stdio;
 
@@ -39,6 +41,8 @@ impl Owner<'_> {
                 self.fail(exec_error(program, errno));
             }
             FromInside::Exited { code } => self.code = Some(code),
+            // Told on a program's own line alone.
+            FromInside::Started { .. } => {}
         }
     }
 
@@ -49,29 +53,52 @@ impl Owner<'_> {
         {
             self.agent = Some((agent, pid));
         }
-        if let Some(master) = descriptors.next() {
-            match stdio::connect_terminal(&master) {
-                Ok((pumps, raw)) => {
-                    self.pumps.extend(pumps);
-                    self.raw = raw;
-                }
-                Err(source) => {
-                    self.fail(RunError::System { what: "connect the terminal".to_owned(), source });
-                }
-            }
-            self.master = Some(master);
+        if let Some(master) = descriptors.next()
+            && let Err(source) = self.connect(master)
+        {
+            self.fail(RunError::System { what: "connect the terminal".to_owned(), source });
         }
         self.progress.built = Some((capture, ipv6));
         self.release();
     }
 
+    fn connect(&mut self, master: OwnedFd) -> io::Result<()> {
+        if self.detached {
+            self.screen = Some(Screen::new(master)?);
+            return Ok(());
+        }
+        let (pumps, raw) = stdio::connect_terminal(&master)?;
+        self.pumps.extend(pumps);
+        self.raw = raw;
+        self.master = Some(master);
+        Ok(())
+    }
+
+    /// Tells the caller of a detached run that the agent runs, once it has become its program: until
+    /// then the start can still fail, and the process is called as init is.
+    pub(super) fn look_at_start(&mut self) {
+        let (true, Some((_, pid))) = (self.report.is_some(), &self.agent) else { return };
+        if !self.progress.released || self.error.is_some() {
+            return;
+        }
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
+        if self.code.is_some() || name.is_ok_and(|name| name.trim_end() != INIT_NAME) {
+            self.report_start();
+        }
+    }
+
+    pub(super) fn report_start(&mut self) {
+        let Some(report) = self.report.take() else { return };
+        let word = Detached::Running(self.run.id().clone());
+        if report.say(&word).is_err() {
+            // Whoever started it is gone before they knew of it.
+            self.end_because("signal");
+        }
+    }
+
     pub(super) fn listening(&mut self, descriptors: Vec<OwnedFd>) {
-        match descriptors.into_iter().next().map(Listener::new).transpose() {
-            Ok(listener) => listener.into_iter().for_each(|listener| self.listen(listener)),
-            Err(error) => {
-                let source = std::io::Error::other(error);
-                self.fail(RunError::System { what: "watch program starts".to_owned(), source });
-            }
+        if let Err(source) = self.listen_to(descriptors.into_iter().next()) {
+            self.fail(RunError::System { what: "watch program starts".to_owned(), source });
         }
     }
 
@@ -136,7 +163,7 @@ impl Owner<'_> {
 }
 
 /// The host's process id behind a process descriptor (`/proc/self/fdinfo`, pidfd_open(2)).
-fn pid_of(pidfd: &OwnedFd) -> Option<Pid> {
+pub(super) fn pid_of(pidfd: &OwnedFd) -> Option<Pid> {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
@@ -155,7 +182,7 @@ pub(super) fn build_error(error: StepError) -> RunError {
 /// The program could not be started: 127 where there is none, 126 else, as shells do.
 pub(super) fn exec_error(program: String, errno: i32) -> RunError {
     const ENOENT: i32 = 2;
-    let source = std::io::Error::from_raw_os_error(errno);
+    let source = io::Error::from_raw_os_error(errno);
     let code = if errno == ENOENT { 127 } else { 126 };
     RunError::Exec { program, source, code }
 }

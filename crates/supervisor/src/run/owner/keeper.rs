@@ -11,6 +11,7 @@ use crate::clock;
 use crate::control_server::Question;
 use crate::limits::KEEPER_QUESTIONS;
 use crate::pair::{FromKeeper, ToKeeper};
+use crate::recorder::by_a_person;
 
 impl Owner<'_> {
     pub(super) fn hear_keeper(&mut self) {
@@ -70,7 +71,7 @@ impl Owner<'_> {
             return refuse(question, "too many such questions wait; try again");
         }
         let id = keeper.number();
-        let event = Event::Control { verb, by: format!("uid {}", question.uid) };
+        let event = by_a_person(&verb, question.uid);
         if let Err(error) = self.recorder.record(&event) {
             return refuse(question, &format!("it cannot be recorded, so it is not done: {error}"));
         }

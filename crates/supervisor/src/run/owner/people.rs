@@ -1,18 +1,19 @@
 //! People: the control socket, signals, the terminal.
 
 use ringfence_control::{Answer, Status, Verb};
-use ringfence_model::event::Event;
 use ringfence_sys::process::drain_signals;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::Owner;
 use crate::limits::TERMINATE_GRACE_MS;
 use crate::pair::ToKeeper;
+use crate::recorder::by_a_person;
 use crate::stdio;
 
 impl Owner<'_> {
     pub(super) fn answer_control(&mut self) {
-        for question in self.control.turn() {
+        let elapsed = self.elapsed_ms();
+        for question in self.control.turn(elapsed) {
             let answer = match &question.verb {
                 Verb::Checkpoint { name } => {
                     let (verb, name) = (format!("checkpoint {name}"), name.clone());
@@ -29,12 +30,19 @@ impl Owner<'_> {
                 Verb::Status {} => Answer::Status(Box::new(self.status())),
                 Verb::Judge { request } => Answer::Judged { decision: self.judge(request) },
                 Verb::Kill {} => {
-                    let by = format!("uid {}", question.uid);
-                    let event = Event::Control { verb: "kill".to_owned(), by };
+                    let event = by_a_person("kill", question.uid);
                     // A full disk must not keep anybody from ending a run.
                     let _ = self.recorder.record(&event);
                     self.end_because("killed");
                     Answer::Killing
+                }
+                Verb::Exec { .. } => {
+                    self.start_beside(question);
+                    continue;
+                }
+                Verb::Attach { .. } => {
+                    self.attach(question);
+                    continue;
                 }
             };
             question.answer(&answer);

@@ -15,6 +15,7 @@
 
 mod answer;
 mod batch;
+mod control;
 mod descriptors;
 mod doors;
 mod exec;
@@ -30,6 +31,7 @@ fn main() {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["batch"] => batch::run(),
+        ["ask", socket] => control::ask(socket),
         ["doors"] => doors::run(),
         ["foreign-abi"] => foreign::run(),
         ["sockets"] => sockets::run(),
