@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 
 use ringfence_contained_tests::tier::alone;
 use ringfence_contained_tests::{Fixture, Job, needs, needs_tier, skip};
@@ -31,55 +32,89 @@ fn keeper_reads(fixture: &Fixture) -> bool {
 /// `direct` takes nothing back.
 #[test]
 fn s04_what_is_changed_in_the_tier_is_taken_back() {
+    let work = "set -e; echo changed > README.md; chmod 600 README.md; cd src; echo more >> main.txt
+        exec 3< other.txt; echo by-descriptor > /proc/self/fd/3; [ \"$(cat other.txt)\" = by-descriptor ]
+        chmod 700 main.txt; touch -d @7 main.txt; mkdir -p deep/er; mv main.txt deep/er/; ln deep/er/main.txt second
+        ln -s second link; rm other.txt; echo new > new; chmod 000 deep/er; stat -c %a-%Y second; chmod 700 deep/er";
+    for mode in ["direct", "pair"] {
+        let fixture = Fixture::new();
+        needs_tier!(&fixture);
+        if !keeper_reads(&fixture) {
+            return;
+        }
+        let root = fixture.project();
+        fs::write(root.join("src/other.txt"), "other\n").unwrap();
+        let before = snapshot(&root);
+        let outcome = alone(&fixture).flags(["--workspace", mode]).sh(work);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "700-7\n"), "{mode}: {outcome:?}");
+        assert_ne!(snapshot(&root), before, "{mode}: nothing was changed");
+        let restored = fixture.ringfence(&["restore"]);
+        if mode == "direct" {
+            assert_eq!(restored.code, 1, "control group: {restored:?}");
+            assert_ne!(snapshot(&root), before, "control group");
+            continue;
+        }
+        assert_eq!(restored.code, 0, "{restored:?}");
+        assert_unchanged(&root, &before, "after taking back");
+        fixture.verify_ledgers();
+    }
+}
+
+/// What a program outside has open is its own, although nothing tells its process id from the
+/// sandbox's here. Control group: what the agent has open.
+#[test]
+fn what_somebody_outside_has_open_is_not_taken_back() {
     let fixture = Fixture::new();
     needs_tier!(&fixture);
     if !keeper_reads(&fixture) {
         return;
     }
     let root = fixture.project();
-    fs::write(root.join("src/other.txt"), "other\n").unwrap();
-    let before = snapshot(&root);
-    let work = "set -e; echo changed > README.md; chmod 600 README.md; cd src; echo more >> main.txt
-        chmod 700 main.txt; touch -d @7 main.txt; mkdir -p deep/er; mv main.txt deep/er/; ln deep/er/main.txt second
-        ln -s second link; rm other.txt; echo new > new; chmod 000 deep/er; stat -c %a-%Y second; chmod 700 deep/er";
-    for mode in ["direct", "pair"] {
-        let outcome = alone(&fixture).flags(["--workspace", mode]).sh(work);
-        assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "700-7\n"), "{mode}: {outcome:?}");
-        assert_ne!(snapshot(&root), before, "{mode}: nothing was changed");
-        let restored = fixture.ringfence(&["restore"]);
-        if mode == "pair" {
-            assert_eq!(restored.code, 0, "{restored:?}");
-            assert_unchanged(&root, &before, "after taking back");
-            break;
-        }
-        assert_eq!(restored.code, 1, "{restored:?}");
-        for made in ["second", "link", "new"] {
-            fs::remove_file(root.join("src").join(made)).unwrap();
-        }
-        fs::rename(root.join("src/deep/er/main.txt"), root.join("src/main.txt")).unwrap();
-        fs::remove_dir_all(root.join("src/deep")).unwrap();
-        put_back(&root, &before);
-    }
-    fixture.verify_ledgers();
+    fs::write(root.join("src/theirs"), "before\n").unwrap();
+    let mut theirs = fs::File::options().append(true).open(root.join("src/theirs")).unwrap();
+    let script =
+        "exec 3>> src/agents; echo one >&3; echo up; until [ -e src/go ]; do sleep 0.02; done
+        echo two >&3; echo written; until [ -e src/over ]; do sleep 0.02; done";
+    let mut live = pair(&fixture).start_sh(script);
+    live.wait_for("up");
+    assert_eq!(fixture.ringfence(&["checkpoint", "middle"]).code, 0);
+    theirs.write_all(b"after\n").unwrap();
+    fs::write(root.join("src/go"), "").unwrap();
+    live.wait_for("written");
+    let restored = fixture.ringfence(&["restore", "middle"]);
+    assert_eq!(restored.code, 0, "{restored:?}");
+    assert_eq!(fs::read_to_string(root.join("src/agents")).unwrap(), "one\n", "control group");
+    assert_eq!(fs::read_to_string(root.join("src/theirs")).unwrap(), "before\nafter\n");
+    fs::write(root.join("src/over"), "").unwrap();
+    assert_eq!(live.wait().code, 0);
 }
 
-/// Contents and modes as the fixture made them.
-fn put_back(root: &std::path::Path, before: &support::tree::Tree) {
-    use std::os::unix::fs::PermissionsExt;
-    for (file, text) in
-        [("README.md", "a project\n"), ("src/other.txt", "other\n"), ("src/main.txt", "")]
-    {
-        let path = root.join(file);
-        let mode = u32::from_str_radix(before[file].split(' ').next().unwrap(), 8).unwrap();
-        if !text.is_empty() {
-            fs::write(&path, text).unwrap();
-        } else {
-            let now = fs::read_to_string(&path).unwrap();
-            fs::write(&path, now.trim_end_matches("more\n")).unwrap();
+/// F10: taking back touches nothing that the agent could not change, whatever it has tried. Control
+/// group: where it could.
+#[test]
+fn f10_what_is_protected_is_not_taken_back() {
+    for unprotected in [false, true] {
+        let fixture = Fixture::new();
+        needs_tier!(&fixture);
+        if !keeper_reads(&fixture) {
+            return;
         }
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o777)).unwrap();
+        let root = fixture.project();
+        fs::create_dir_all(root.join(".vscode")).unwrap();
+        fs::write(root.join(".vscode/tasks.json"), "{}\n").unwrap();
+        let flags: &[&str] = if unprotected { &["--unprotect", ".vscode"] } else { &[] };
+        let script = "echo x >> .vscode/tasks.json; echo y > .vscode/new; echo up; until [ -e src/over ]; do sleep 0.02; done";
+        let mut live = pair(&fixture).flags(flags).start_sh(script);
+        live.shares_its_project();
+        live.wait_for("up");
+        fs::write(root.join(".vscode/tasks.json"), "{\"theirs\":1}\n").unwrap();
+        fs::write(root.join("src/over"), "").unwrap();
+        assert_eq!(live.wait().code, 0);
+        let restored = fixture.ringfence(&["restore"]);
+        assert_eq!(restored.code, 0, "{restored:?}");
+        let now = fs::read_to_string(root.join(".vscode/tasks.json")).unwrap();
+        assert_eq!(now == "{\"theirs\":1}\n", !unprotected, "{now:?} {restored:?}");
     }
-    assert_unchanged(root, before, "put back by hand");
 }
 
 /// A second name outside of the project would be a way to change it unseen. Control group: `direct`.

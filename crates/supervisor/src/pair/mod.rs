@@ -15,6 +15,7 @@ mod serve;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use ringfence_model::boundary::{Access, Boundary, MountKind, Tier};
 use ringfence_sys::fdpass;
@@ -31,15 +32,17 @@ use crate::limits::KEEPER_FAREWELL_MS;
 pub use desk::{Place, START, find};
 pub use message::{FromKeeper, ToKeeper};
 
-/// The paths of the workspace that the agent cannot change, whatever the journal hears of its calls.
-pub fn held(boundary: &Boundary) -> Vec<journal::Path> {
+/// The paths of the workspace that the agent cannot change, whatever the journal hears of its calls:
+/// `more` than the plan's mounts tell.
+pub fn held(boundary: &Boundary, more: &[PathBuf]) -> Vec<journal::Path> {
     let root = &boundary.workspace.root;
     let fixed = boundary.mounts.iter().filter(|mount| match mount.kind {
         MountKind::Bind { access, .. } => access == Access::ReadOnly,
         MountKind::Pin | MountKind::Anchor | MountKind::Directory { .. } => false,
         _ => true,
     });
-    let paths = fixed.map(|mount| &mount.target).chain(&boundary.workspace.placeholders);
+    let paths =
+        fixed.map(|mount| &mount.target).chain(&boundary.workspace.placeholders).chain(more);
     let beneath = paths.filter_map(|path| path.strip_prefix(root).ok());
     let mut held: Vec<_> = beneath
         .map(|path| path.as_os_str().as_bytes())

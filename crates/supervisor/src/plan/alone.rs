@@ -86,6 +86,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
         },
         placeholders: Placeholders::default(),
         hidden: None,
+        held: held.paths.into_iter().collect(),
     })
 }
 

@@ -120,6 +120,8 @@ pub struct Plan {
     pub hidden: Option<HideWatch>,
     /// What a person should know before the start.
     pub notes: Vec<String>,
+    /// Protected paths that no mount holds, since rules of Landlock do.
+    pub held: Vec<PathBuf>,
 }
 
 /// Assembles the boundary.
@@ -196,6 +198,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
         placeholders: protected.placeholders,
         notes,
         hidden: hidden.watch,
+        held: Vec::new(),
     })
 }
 

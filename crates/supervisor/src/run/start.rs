@@ -418,7 +418,7 @@ impl Preparation {
             return Ok(None);
         }
         let place = pair::Place::of(&self.run);
-        let held = pair::held(&self.plan.boundary);
+        let held = pair::held(&self.plan.boundary, &self.plan.held);
         place.make(&held).map_err(system("make the journal of the workspace"))?;
         if !place.shares_a_file_system(&workspace.root) {
             asked.note(
