@@ -148,6 +148,9 @@ pub struct PolicyArgs {
     /// Which programs may be started: any, or only the read-only base
     #[arg(long, value_name = "any|base")]
     pub exec: Option<String>,
+    /// What encloses the agent: process, or the weaker landlock where namespaces cannot be had
+    #[arg(long, value_name = "process|landlock")]
+    pub tier: Option<String>,
     /// Let processes inside trace each other, for debuggers
     #[arg(long)]
     pub debug: bool,

@@ -12,9 +12,12 @@ use ringfence_sys::mounts::{self, Attributes};
 use ringfence_sys::process::{Namespaces, Side, enter_namespace, exit_now, fork_into, wait_code};
 use rustix::mount::UnmountFlags;
 
-/// The namespaces of a running sandbox.
+/// The namespaces of a running sandbox, if it has any.
 #[derive(Debug)]
-pub struct Handle {
+pub struct Handle(Option<Own>);
+
+#[derive(Debug)]
+struct Own {
     user: OwnedFd,
     mount: OwnedFd,
 }
@@ -42,7 +45,12 @@ impl Handle {
             let path = format!("/proc/{}/ns/{name}", pid.as_raw_nonzero());
             Ok(std::fs::File::open(path)?.into())
         };
-        Ok(Self { user: open("user")?, mount: open("mnt")? })
+        Ok(Self(Some(Own { user: open("user")?, mount: open("mnt")? })))
+    }
+
+    /// Of a sandbox without namespaces: every change is refused.
+    pub(crate) const fn none() -> Self {
+        Self(None)
     }
 
     /// Puts the namespaces (and `others` that are as slow to give up) into the queue of a socket whose reader is about to die, which then pays
@@ -51,7 +59,8 @@ impl Handle {
     /// # Errors
     /// What `sendmsg(2)` says; the caller pays then.
     pub fn send_over(&self, socket: &OwnedFd, others: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut all = vec![self.mount.as_fd(), self.user.as_fd()];
+        let mut all: Vec<BorrowedFd<'_>> =
+            self.0.iter().flat_map(|own| [own.mount.as_fd(), own.user.as_fd()]).collect();
         all.extend_from_slice(others);
         ringfence_sys::fdpass::try_send(socket.as_fd(), b"{}", &all)
     }
@@ -69,9 +78,15 @@ impl Handle {
     /// # Errors
     /// What the kernel says to that change.
     pub fn changes(&self, changes: &[Change<'_>]) -> io::Result<()> {
+        let Some(own) = &self.0 else {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "tier landlock has no mounts that could be changed",
+            ));
+        };
         match fork_into(Namespaces::NONE)? {
             Side::Child => {
-                let code = match self.enter_and(changes) {
+                let code = match own.enter_and(changes) {
                     Ok(()) => 0,
                     // Error numbers fit an exit status on Linux.
                     Err(error) => error.raw_os_error().unwrap_or(255),
@@ -84,7 +99,9 @@ impl Handle {
             },
         }
     }
+}
 
+impl Own {
     fn enter_and(&self, changes: &[Change<'_>]) -> io::Result<()> {
         enter_namespace(self.user.as_fd(), Namespaces::USER)?;
         enter_namespace(self.mount.as_fd(), Namespaces::MOUNT)?;

@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_model::boundary::{Access, Boundary, Limits, MountKind};
+use ringfence_model::boundary::{Access, Boundary, Limits, MountKind, Tier};
 use ringfence_sys::landlock_rules;
 use ringfence_sys::process::{Program, exit_now, set_standard};
 use ringfence_sys::{fdpass, mounts, seccomp};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::alone;
 use crate::launch::{Launch, Stdio};
 use crate::message::FromInside;
 use crate::self_test;
@@ -75,13 +76,20 @@ fn prepare(
     let program = lay_out(start)?;
     ringfence_sys::process::reset_signals().during("reset", "signals")?;
     rustix::process::setsid().during("start", "a session")?;
+    let terminal_name = terminal.as_ref().and_then(alone::terminal_name);
     standard_descriptors(start.stdio, terminal)?;
     ringfence_sys::process::cloexec_all().during("mark", "descriptors close-on-exec")?;
     limit(&boundary.limits, launch.processes_grouped)?;
     rustix::process::chdir(start.cwd).during("enter", start.cwd.display())?;
     rustix::thread::set_no_new_privs(true).during("set", "no_new_privs")?;
-    let abi = landlock_rules::confine(places(start)?, boundary.floor.landlock)
-        .map_err(|error| StepError::refused("apply", "Landlock", error.to_string()))?;
+    let floor = boundary.floor.landlock;
+    let abi = match boundary.tier {
+        Tier::Process => landlock_rules::confine(places(start)?, floor)?,
+        Tier::Landlock => {
+            alone::tie_to_init()?;
+            landlock_rules::confine_alone(alone::places(start, terminal_name), floor)?
+        }
+    };
     let listener = seccomp::install(launch.filter, launch.notify_exec)
         .during("install", "the system call filter")?;
     // Init is hidden from everything; what becomes the agent must be readable for its supervisor,
@@ -94,10 +102,11 @@ fn prepare(
     say(life, &FromInside::Listening {}, &descriptors);
     drop(descriptors);
     drop(listener);
-    let probes = if start.beside {
-        self_test::of_the_kernel()
-    } else {
-        self_test::run(boundary, &launch.probes)
+    let probes = match (boundary.tier, start.beside) {
+        (Tier::Process, false) => self_test::run(boundary, &launch.probes),
+        (Tier::Process, true) => self_test::of_the_kernel(),
+        (Tier::Landlock, false) => alone::self_test(boundary, &launch.probes),
+        (Tier::Landlock, true) => alone::of_the_kernel(),
     };
     let held = probes.iter().all(|probe| probe.held);
     say(life, &FromInside::Ready { landlock: abi, probes }, &[]);

@@ -96,7 +96,7 @@ fn streams(
     order: &Order,
     mut descriptors: impl Iterator<Item = OwnedFd>,
 ) -> Result<[Stdio; 3], StepError> {
-    let mut stream = |passed: Passed| {
+    let mut stream = |passed: Passed| -> Result<Stdio, StepError> {
         Ok(match passed {
             Passed::Terminal => Stdio::Terminal,
             Passed::Null => Stdio::Null,

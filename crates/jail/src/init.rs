@@ -42,7 +42,7 @@ fn live(
     life: &OwnedFd,
     orders: OwnedFd,
 ) -> Result<(), StepError> {
-    seclude(launch, prepared, life, &orders)?;
+    seclude(launch, prepared, [life, &orders], Signal::KILL)?;
     await_mapping(launch, life)?;
     bound_watches();
     let captured = network::capture(&launch.boundary.network, launch.gateway.as_fd())?;
@@ -60,18 +60,19 @@ fn live(
 }
 
 /// Cuts the fork off from what the launcher was: its death, descriptors, arguments, environment.
-fn seclude(
+/// `death` is what the supervisor's end means to init.
+pub(crate) fn seclude(
     launch: &Launch<'_>,
     prepared: &Prepared,
-    life: &OwnedFd,
-    orders: &OwnedFd,
+    lines: [&OwnedFd; 2],
+    death: Signal,
 ) -> Result<(), StepError> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+    rustix::process::set_parent_process_death_signal(Some(death))
         .during("tie", "the sandbox to its supervisor")?;
     // Keys typed at the terminal are for the agent alone.
     rustix::process::setsid().during("leave", "the caller's session")?;
     let mut keep = kept(launch, prepared);
-    keep.extend([life.as_fd(), orders.as_fd()]);
+    keep.extend(lines.map(AsFd::as_fd));
     close_all_but(&keep).during("close", "inherited descriptors")?;
     scrub_arguments_and_environment(c"ringfence-init");
     rustix::thread::set_name(c"ringfence-init").during("set", "the process name")?;
@@ -79,7 +80,7 @@ fn seclude(
     Ok(())
 }
 
-fn undumpable() -> Result<(), StepError> {
+pub(crate) fn undumpable() -> Result<(), StepError> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .during("hide", "the memory of init")
 }
@@ -104,8 +105,8 @@ fn await_mapping(launch: &Launch<'_>, life: &OwnedFd) -> Result<(), StepError> {
     Ok(())
 }
 
-struct Agent {
-    pid: Pid,
+pub(crate) struct Agent {
+    pub(crate) pid: Pid,
 }
 
 /// inotify(7) counts per user, through all of a user's namespaces: without a bound of its own the
@@ -120,7 +121,7 @@ fn bound_watches() {
     }
 }
 
-fn start_agent(
+pub(crate) fn start_agent(
     launch: &Launch<'_>,
     life: &OwnedFd,
     captured: &Captured,
@@ -222,7 +223,7 @@ fn wait_for_the_end(life: &OwnedFd) -> ! {
 }
 
 /// Collects every dead child; the agent's code when it is among them.
-fn collect(agent: Pid, beside: &mut Beside) -> Result<Option<i32>, StepError> {
+pub(crate) fn collect(agent: Pid, beside: &mut Beside) -> Result<Option<i32>, StepError> {
     let mut code = None;
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {

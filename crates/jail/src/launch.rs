@@ -3,12 +3,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ringfence_model::boundary::{Boundary, MountKind};
+use ringfence_model::boundary::{Boundary, MountKind, Tier};
 use ringfence_sys::process::{Namespaces, Side, exit_now, fork_into};
 use ringfence_sys::{bpf, fdpass, mounts};
 use rustix::process::{Pid, Signal};
 
 use crate::adjust::Handle;
+use crate::alone;
 use crate::idmap;
 use crate::init;
 use crate::step::{During, StepError};
@@ -67,6 +68,30 @@ pub struct Sandbox {
     pub orders: OwnedFd,
     /// A way to change its mounts later.
     pub handle: Handle,
+    /// Which back end made it.
+    pub tier: Tier,
+}
+
+impl Sandbox {
+    /// Ends it at once. Everything inside is gone when `init` is.
+    ///
+    /// Where the process-id namespace is the sandbox's own, the kernel kills what is in it with init;
+    /// elsewhere init kills all and then ends. Nothing inside can signal, stop or hold up init.
+    pub fn end(&self) {
+        let signal = match self.tier {
+            Tier::Process => Signal::KILL,
+            Tier::Landlock => Signal::TERM,
+        };
+        let _ = rustix::process::pidfd_send_signal(&self.init, signal);
+    }
+
+    /// What is left when init itself was killed from outside; to be called when `init` is gone. The
+    /// caller's own child `keeper` is spared.
+    pub fn clear(&self, keeper: Option<Pid>) {
+        if self.tier == Tier::Landlock {
+            alone::clear_orphans(keeper);
+        }
+    }
 }
 
 /// Why nothing was started.
@@ -103,19 +128,29 @@ impl Prepared {
 /// # Errors
 /// [`LaunchError`]; nothing is left behind then.
 pub fn launch(launch: Launch<'_>) -> Result<Sandbox, LaunchError> {
-    let prepared = prepare_sources(launch.boundary)?;
+    let tier = launch.boundary.tier;
+    let (namespaces, prepared) = match tier {
+        Tier::Process => (Namespaces::ALL, prepare_sources(launch.boundary)?),
+        Tier::Landlock => {
+            alone::adopt_orphans()?;
+            (Namespaces::NONE, Prepared::default())
+        }
+    };
     let (life, inner_life) = fdpass::pair().during("create", "the life line")?;
     let (orders, inner_orders) = fdpass::pair().during("create", "the line of orders")?;
-    match fork_into(Namespaces::ALL).map_err(|source| LaunchError::Namespaces { source })? {
+    match fork_into(namespaces).map_err(|source| LaunchError::Namespaces { source })? {
         Side::Child => {
             drop((life, orders));
-            init::main(launch, &prepared, inner_life, inner_orders);
+            match tier {
+                Tier::Process => init::main(launch, &prepared, inner_life, inner_orders),
+                Tier::Landlock => alone::main(launch, inner_life, inner_orders),
+            }
             exit_now(70)
         }
         Side::Parent { pid, pidfd } => {
             drop((inner_life, inner_orders));
             match settle(&launch, pid, &life) {
-                Ok(handle) => Ok(Sandbox { init: pidfd, pid, life, orders, handle }),
+                Ok(handle) => Ok(Sandbox { init: pidfd, pid, life, orders, handle, tier }),
                 Err(error) => {
                     let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
                     let _ = ringfence_sys::process::wait_code(pidfd.as_fd());
@@ -129,10 +164,15 @@ pub fn launch(launch: Launch<'_>) -> Result<Sandbox, LaunchError> {
 /// What must be true before init goes on: it is in its cgroup, its ids are mapped.
 fn settle(launch: &Launch<'_>, pid: Pid, life: &OwnedFd) -> Result<Handle, StepError> {
     (launch.attach)(pid).during("put the sandbox into", "its cgroup")?;
-    if launch.boundary.identity.owner.is_some() {
-        idmap::write_maps(pid, &launch.boundary.identity)?;
-    }
-    let handle = Handle::open(pid).during("open", "the sandbox's namespaces")?;
+    let handle = match launch.boundary.tier {
+        Tier::Landlock => Handle::none(),
+        Tier::Process => {
+            if launch.boundary.identity.owner.is_some() {
+                idmap::write_maps(pid, &launch.boundary.identity)?;
+            }
+            Handle::open(pid).during("open", "the sandbox's namespaces")?
+        }
+    };
     fdpass::send(life.as_fd(), b"mapped", &[]).during("talk to", "the sandbox's init")?;
     Ok(handle)
 }

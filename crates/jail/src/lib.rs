@@ -1,4 +1,4 @@
-//! Boundary in, running process tree out: the process tier.
+//! Boundary in, running process tree out: the process tier, and the Landlock tier beside it.
 //!
 //! The jail knows nothing of policy: it gets a plain [`ringfence_model::boundary::Boundary`] and
 //! builds exactly that, or fails. It never decides, never logs and never continues with less.
@@ -6,6 +6,7 @@
 
 pub mod adjust;
 mod agent;
+mod alone;
 mod beside;
 pub mod cgroup;
 mod devices;

@@ -26,10 +26,15 @@ pub fn run(boundary: &Boundary, outside: &Probes) -> Vec<Probe> {
         let answer = answer.map(drop).map_err(io::Error::from);
         findings.push(finding(format!("see {}", path.display()), answer, held));
     }
-    let socket = probe::abstract_socket(&outside.abstract_name);
-    refused(&mut findings, "reach the supervisor's abstract socket", socket);
-    refused(&mut findings, "reach the host's loopback", reach_loopback(outside.loopback_port));
+    of_the_host(&mut findings, outside);
     findings
+}
+
+/// Tries what the supervisor has put where nothing inside may reach it.
+pub(crate) fn of_the_host(findings: &mut Vec<Probe>, outside: &Probes) {
+    let socket = probe::abstract_socket(&outside.abstract_name);
+    refused(findings, "reach the supervisor's abstract socket", socket);
+    refused(findings, "reach the host's loopback", reach_loopback(outside.loopback_port));
 }
 
 /// Tries what only the kernel answers: nothing that an agent does can make these fail, so they are
@@ -52,12 +57,12 @@ pub fn of_the_kernel() -> Vec<Probe> {
 /// `EFAULT`: io_uring looked at its arguments, so the filter let it through.
 const EFAULT: i32 = 14;
 
-fn refused(findings: &mut Vec<Probe>, tried: &str, answer: io::Result<()>) {
+pub(crate) fn refused(findings: &mut Vec<Probe>, tried: &str, answer: io::Result<()>) {
     let held = answer.is_err();
     findings.push(finding(tried.to_owned(), answer, held));
 }
 
-fn finding(tried: String, answer: io::Result<()>, held: bool) -> Probe {
+pub(crate) fn finding(tried: String, answer: io::Result<()>, held: bool) -> Probe {
     let answer = answer.map_or_else(|error| error.to_string(), |()| "it worked".to_owned());
     Probe { tried, answer, held }
 }

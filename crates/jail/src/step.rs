@@ -34,6 +34,12 @@ impl StepError {
     }
 }
 
+impl From<ringfence_sys::landlock_rules::LandlockError> for StepError {
+    fn from(error: ringfence_sys::landlock_rules::LandlockError) -> Self {
+        Self::refused("apply", "Landlock", error.to_string())
+    }
+}
+
 /// Adds step and object to a plain error.
 pub trait During<T> {
     /// Names what was being done.

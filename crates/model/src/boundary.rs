@@ -14,6 +14,19 @@ use std::path::PathBuf;
 pub enum Tier {
     /// Namespaces, Landlock and seccomp on the host's kernel.
     Process,
+    /// Landlock and seccomp alone, where namespaces cannot be had: weaker, and without a network.
+    Landlock,
+}
+
+impl Tier {
+    /// As it is written in definitions and shown to a person.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Landlock => "landlock",
+        }
+    }
 }
 
 /// Who the agent is, inside and outside.

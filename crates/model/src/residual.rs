@@ -60,6 +60,8 @@ pub enum When {
     LandlockBelow(u32),
     /// The supervisor runs as root.
     Root,
+    /// The tier is `landlock`.
+    TierLandlock,
 }
 
 impl When {
@@ -88,6 +90,7 @@ impl When {
             Self::MemoryWatched => "no writable cgroup",
             Self::LandlockBelow(abi) => return format!("Landlock older than ABI {abi}"),
             Self::Root => "ringfence runs as root",
+            Self::TierLandlock => "tier `landlock`",
         };
         text.to_owned()
     }
@@ -263,6 +266,36 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
         "RR-LANDLOCK",
         When::LandlockBelow(6),
         "There is no second layer beneath the namespaces for abstract sockets and signals.",
+    ),
+    row(
+        "RR-TIER-NAMES",
+        When::TierLandlock,
+        "Whether a file of the host exists, its size, owner, mode and times, where a link leads and how full a file system is can be asked for by exact path, wherever the user may look; contents, attributes and listings outside the plan cannot.",
+    ),
+    row(
+        "RR-TIER-PROC",
+        When::TierLandlock,
+        "`/proc` is the host's: processes, their command lines, states, limits and groups, mounts, locks, the names of keys and tables of connections can be read; memory, environments, descriptors and roots of processes outside cannot.",
+    ),
+    row(
+        "RR-TIER-USER",
+        When::TierLandlock,
+        "The agent has the user's own id (root's, without capabilities, where root starts it): what only another id would keep out is kept out by Landlock and the system call filter alone.",
+    ),
+    row(
+        "RR-TIER-BASE",
+        When::TierLandlock,
+        "The base is the host's own, with its users' and hosts' names, and as that user may read it.",
+    ),
+    row(
+        "RR-TIER-LOCKS",
+        When::TierLandlock,
+        "Files that can be read can be locked (flock, fcntl): programs outside that wait for the same lock wait for the agent. Leases, which hold up whoever opens a file, are refused.",
+    ),
+    row(
+        "RR-TIER-ORPHANS",
+        When::TierLandlock,
+        "If somebody kills the supervisor and init in the same moment, processes that the agent started go on, as confined as before and unable to start programs, until they end or a control group ends them.",
     ),
 ];
 

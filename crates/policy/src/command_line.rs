@@ -41,6 +41,8 @@ pub struct CommandLine {
     pub mode: Option<String>,
     /// `--exec any|base`.
     pub exec: Option<String>,
+    /// `--tier process|landlock`.
+    pub tier: Option<String>,
     /// `--debug`.
     pub debug: bool,
     /// `--unprotect PATH`.
@@ -58,6 +60,7 @@ impl CommandLine {
         own.name = options.one("--name", self.name.as_deref(), scalars::parse_sandbox_name);
         own.mode = options.one("--workspace", self.mode.as_deref(), scalars::parse_mode);
         own.exec = options.one("--exec", self.exec.as_deref(), scalars::parse_exec);
+        own.tier = options.one("--tier", self.tier.as_deref(), scalars::parse_tier);
         own.resolver = options.one("--resolver", self.resolver.as_deref(), network::resolver);
         own.unprotect =
             some(options.many("--unprotect", &self.unprotect, scalars::parse_unprotect));

@@ -2,7 +2,7 @@
 //!
 //! Any problem in any layer refuses the whole: a policy is never half read.
 
-use ringfence_model::boundary::{ExecMode, WorkspaceMode};
+use ringfence_model::boundary::{ExecMode, Tier, WorkspaceMode};
 use ringfence_model::event::PolicySource;
 use ringfence_model::provenance::{Layer, Source};
 use std::collections::BTreeMap;
@@ -311,6 +311,7 @@ fn defaults(facts: &Facts, sources: Vec<PolicySource>, trust: Trust) -> Compiled
         pass: Vec::new(),
         set: BTreeMap::new(),
         exec: Sourced::new(ExecMode::Any, source("default")),
+        tier: Sourced::new(Tier::Process, source("default")),
         debug: Sourced::new(false, source("default")),
         limits,
         floor: FloorPlan {

@@ -5,7 +5,7 @@
 //! do not exist yet.
 
 use ringfence_model::address::Cidr;
-use ringfence_model::boundary::{Access, ExecMode, Floor, Limits, Publish, WorkspaceMode};
+use ringfence_model::boundary::{Access, ExecMode, Floor, Limits, Publish, Tier, WorkspaceMode};
 use ringfence_model::event::PolicySource;
 use ringfence_model::host::{Destination, Target};
 use ringfence_model::id::SandboxName;
@@ -56,6 +56,9 @@ pub struct Compiled {
     pub set: BTreeMap<String, Sourced<String>>,
     /// Which files may be started.
     pub exec: Sourced<ExecMode>,
+    /// Which back end.
+    #[serde(default = "process_tier")]
+    pub tier: Sourced<Tier>,
     /// Whether processes inside may trace each other.
     pub debug: Sourced<bool>,
     /// Limits; every kind has an entry, `None` is no limit.
@@ -68,6 +71,11 @@ pub struct Compiled {
     pub residual_risks: Vec<Sourced<String>>,
     /// What a person should know: limits cut by a cap, permits that a forbid takes back.
     pub notices: Vec<Sourced<String>>,
+}
+
+/// What a policy says that was compiled before there were tiers.
+fn process_tier() -> Sourced<Tier> {
+    Sourced::new(Tier::Process, Source::built_in("default"))
 }
 
 /// The project as the policy sees it.

@@ -4,7 +4,7 @@
 //! Paths are still texts here; `files.rs` judges them against the host.
 
 use ringfence_model::address::Cidr;
-use ringfence_model::boundary::{ExecMode, Publish, WorkspaceMode};
+use ringfence_model::boundary::{ExecMode, Publish, Tier, WorkspaceMode};
 use ringfence_model::host::Destination;
 use ringfence_model::id::SandboxName;
 use ringfence_model::provenance::{Layer, Source};
@@ -25,7 +25,8 @@ use crate::limits::{LANDLOCK_MOST, REASON_BYTES};
 use crate::network;
 use crate::scalars::{
     check_set, fault, limit, limit_shape, parse_allow, parse_exec, parse_hide, parse_limit,
-    parse_mode, parse_pass, parse_path, parse_profile, parse_sandbox_name, parse_unprotect,
+    parse_mode, parse_pass, parse_path, parse_profile, parse_sandbox_name, parse_tier,
+    parse_unprotect,
 };
 use crate::values::{Sourced, duration, unix_seconds};
 
@@ -66,6 +67,8 @@ pub(crate) struct Definition {
     pub pass: Option<Vec<Sourced<String>>>,
     pub set: BTreeMap<String, Sourced<String>>,
     pub exec: Option<Sourced<ExecMode>>,
+    /// Which back end.
+    pub tier: Option<Sourced<Tier>>,
     pub debug: Option<Sourced<bool>>,
     pub limits: BTreeMap<LimitKind, Sourced<Option<u64>>>,
     pub landlock: Option<Sourced<u32>>,
@@ -125,8 +128,12 @@ impl Definition {
             return;
         };
         let dotted = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
-        let opens =
-            !key.narrows || (dotted == "process.debug" && value.get_ref().as_bool() == Some(true));
+        let loosens = match dotted.as_str() {
+            "process.debug" => value.get_ref().as_bool() == Some(true),
+            "process.tier" => value.get_ref().as_str() == Some("landlock"),
+            _ => false,
+        };
+        let opens = !key.narrows || loosens;
         if reader.layer == Layer::Organisation && opens {
             reader.fault(span, &dotted, Fault::OrganisationNarrows(dotted.clone()));
             return;
@@ -232,6 +239,7 @@ impl Definition {
     fn read_rest(&mut self, reader: &mut Reader<'_>, key: &str, value: &Value<'_>) {
         match key {
             "process.exec" => self.exec = scalar(reader, key, value, parse_exec),
+            "process.tier" => self.tier = scalar(reader, key, value, parse_tier),
             "require.landlock" => {
                 let Some(abi) = reader.whole(value, key) else {
                     return;

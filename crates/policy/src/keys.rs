@@ -64,6 +64,9 @@ pub const MODES: &[&str] = &["review", "pair", "direct", "read-only"];
 /// Modes of exec.
 pub const EXEC: &[&str] = &["any", "base"];
 
+/// Tiers.
+pub const TIERS: &[&str] = &["process", "landlock"];
+
 /// Every key.
 pub const KEYS: &[Key] = &[
     key("", "version", Shape::Version, true, "Version of the definition's format: 1"),
@@ -128,6 +131,13 @@ pub const KEYS: &[Key] = &[
         Shape::Choice(EXEC),
         true,
         "any: every executable file; base: only the read-only base",
+    ),
+    key(
+        "process",
+        "tier",
+        Shape::Choice(TIERS),
+        true,
+        "process: namespaces, Landlock, seccomp; landlock: without namespaces, weaker, no network",
     ),
     key("process", "debug", Shape::Boolean, true, "Whether processes inside may trace each other"),
     key("limits", "memory", Shape::Size, true, "Memory of all processes together"),

@@ -4,7 +4,7 @@
 //! A list that a layer writes empty takes back what less specific layers permit; it never adds.
 
 use ringfence_model::address::Cidr;
-use ringfence_model::boundary::{Access, WorkspaceMode};
+use ringfence_model::boundary::{Access, Tier, WorkspaceMode};
 use ringfence_model::host::Destination;
 use ringfence_model::provenance::{Layer, Source};
 use std::path::Path;
@@ -412,6 +412,16 @@ impl Merger<'_> {
             let sentence = "starts any executable file".to_owned();
             if !widens || self.admits(layer, sentence, &exec.source) {
                 self.out.exec = exec.clone();
+            }
+        }
+        if let Some(tier) = &definition.tier
+            && !(project && self.command.tier.is_some())
+        {
+            let widens = tier.value != self.out.tier.value && tier.value == Tier::Landlock;
+            let sentence =
+                "runs without namespaces (tier landlock): fewer things are contained".to_owned();
+            if !widens || self.admits(layer, sentence, &tier.source) {
+                self.out.tier = tier.clone();
             }
         }
         if let Some(debug) = &definition.debug

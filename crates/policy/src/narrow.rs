@@ -3,7 +3,7 @@
 //!
 //! Every function here only ever narrows.
 
-use ringfence_model::boundary::ExecMode;
+use ringfence_model::boundary::{ExecMode, Tier};
 use ringfence_model::event::PolicySource;
 use ringfence_model::provenance::Layer;
 
@@ -43,6 +43,9 @@ pub(crate) fn cap(out: &mut Compiled, organisation: &Definition) {
     }
     if let Some(exec) = organisation.exec.as_ref().filter(|exec| exec.value == ExecMode::Base) {
         out.exec = exec.clone();
+    }
+    if let Some(tier) = organisation.tier.as_ref().filter(|tier| tier.value == Tier::Process) {
+        out.tier = tier.clone();
     }
     if let Some(debug) = organisation.debug.as_ref().filter(|debug| !debug.value) {
         out.debug = debug.clone();

@@ -4,7 +4,7 @@
 //! Nothing here knows where a text stands; the callers add the place.
 
 use ringfence_model::address::Cidr;
-use ringfence_model::boundary::{ExecMode, WorkspaceMode};
+use ringfence_model::boundary::{ExecMode, Tier, WorkspaceMode};
 use ringfence_model::id::SandboxName;
 use ringfence_model::provenance::Layer;
 
@@ -79,6 +79,14 @@ pub(crate) fn parse_exec(text: &str) -> Result<ExecMode, Fault> {
         "any" => Ok(ExecMode::Any),
         "base" => Ok(ExecMode::Base),
         _ => Err(fault("process.exec", text, "the modes are any, base")),
+    }
+}
+
+pub(crate) fn parse_tier(text: &str) -> Result<Tier, Fault> {
+    match text {
+        "process" => Ok(Tier::Process),
+        "landlock" => Ok(Tier::Landlock),
+        _ => Err(fault("process.tier", text, "the tiers are process, landlock")),
     }
 }
 

@@ -52,6 +52,7 @@ pub fn clean(run: &RunDir) -> bool {
     // A login that was made or refreshed inside outlives the run's home, even after a crash.
     let _ = crate::home::logins::take_back(run);
     remove(&run.home(), &[]);
+    remove(&run.temporary(), &[]);
     remove(&run.file("brought"), &[]);
     remove(&run.file("caches"), &[]);
     // What overlayfs leaves of its own behind, so that an unchanged layer goes with plain calls.

@@ -33,6 +33,9 @@ pub const MOMENT_NAME_BYTES: usize = 60;
 pub const NAMED_LINKS: usize = 40;
 /// Refused changes of git's settings that a run tells apart.
 pub const SETTINGS_REFUSALS: usize = 20;
+/// Generations between the supervisor and a process of its sandbox that are looked at, where the
+/// sandbox has no process ids of its own.
+pub const GENERATIONS: usize = 1_000;
 /// Time after which the keeper of a `pair` workspace looks what calls came to whose thread was not
 /// heard of again.
 pub const CALL_LOOKED_AT_MS: u64 = 20;
@@ -71,6 +74,10 @@ pub const OUTPUT_BUFFER_BYTES: usize = 256 * 1024;
 /// How long a terminal that takes no bytes is waited for when it is put right at the end of a run, in
 /// milliseconds.
 pub const TERMINAL_RESET_MS: i64 = 500;
+/// Entries of one directory that tier landlock opens one by one beside a protected path.
+pub const CARVED_ENTRIES: usize = 4096;
+/// Bytes of a path that the supervisor looks up for a change of mode or times in tier landlock.
+pub const INODE_PATH_BYTES: usize = 4096;
 /// Program starts recorded per second; what is above is counted.
 pub const EXEC_RECORDS_PER_SECOND: u64 = 2_000;
 /// Bytes of one file of policy, or of the trust record.

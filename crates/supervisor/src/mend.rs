@@ -2,6 +2,8 @@
 
 use ringfence_jail::{LaunchError, StepError};
 
+use crate::container::Container;
+
 const EPERM: i32 = 1;
 const EACCES: i32 = 13;
 const EINVAL: i32 = 22;
@@ -66,7 +68,10 @@ impl Switches {
         match errno {
             ENOSPC | EUSERS => "the number of user namespaces is used up; raise it with:\n  sudo sysctl -w user.max_user_namespaces=15000".to_owned(),
             ENOSYS => "this kernel lacks clone3 (Linux 5.3), or a container's filter hides it; `ringfence doctor` examines this host".to_owned(),
-            EPERM | EACCES => "something forbids user namespaces; in Docker run the container with:\n  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined\n  `ringfence doctor` examines this host".to_owned(),
+            EPERM | EACCES => format!(
+                "something forbids namespaces; {}\n  `ringfence doctor` examines this host",
+                Container::find().mend()
+            ),
             _ => "`ringfence doctor` examines this host".to_owned(),
         }
     }
@@ -82,6 +87,9 @@ pub fn namespaces(errno: i32) -> String {
 #[must_use]
 pub fn for_step(error: &StepError) -> Option<String> {
     let step = error.step.as_str();
+    if step == "create" && error.object.contains("user namespace") {
+        return Some(namespaces(error.errno));
+    }
     if step.starts_with("write") && error.object.contains("_map") && error.errno == EPERM {
         return Some(namespaces(EPERM));
     }

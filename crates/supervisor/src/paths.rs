@@ -14,7 +14,9 @@ pub enum PathsError {
     #[error("cannot find your home directory: HOME is not set; set it to an absolute path")]
     NoHome,
     /// A directory could not be made or resolved.
-    #[error("cannot use {path}: {source}")]
+    #[error(
+        "cannot use {path}: {source}; set HOME to a directory that exists, and XDG_STATE_HOME to one that you can write"
+    )]
     Directory {
         /// Which.
         path: PathBuf,

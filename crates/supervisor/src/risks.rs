@@ -1,6 +1,6 @@
 //! Which residual risks hold for a run: the table's rows whose facts are true of it.
 
-use ringfence_model::boundary::{Boundary, ExecMode, WorkspaceMode};
+use ringfence_model::boundary::{Boundary, ExecMode, Tier, WorkspaceMode};
 use ringfence_model::host::{HostPattern, Target};
 use ringfence_model::residual::{RESIDUAL_RISKS, When};
 use ringfence_policy::Compiled;
@@ -17,6 +17,7 @@ pub fn of(compiled: &Compiled, boundary: &Boundary, memory_enforced: bool) -> Ve
 
 fn holds(when: When, compiled: &Compiled, boundary: &Boundary, memory_enforced: bool) -> bool {
     let mode = boundary.workspace.mode;
+    let network = boundary.tier == Tier::Process;
     let wildcard = |target: &Target| matches!(target, Target::Name(HostPattern::Below(_)));
     match when {
         When::Always => true,
@@ -28,11 +29,13 @@ fn holds(when: When, compiled: &Compiled, boundary: &Boundary, memory_enforced: 
         When::NamedHome => compiled.name.is_some(),
         When::KeptLogin => crate::home::keeps_login(compiled),
         When::VariablesPassed => compiled.pass.iter().any(|rule| !in_default_profile(&rule.source)),
-        When::NetworkAllowed => compiled.permits().next().is_some(),
-        When::WildcardAllowed => compiled.permits().any(|rule| wildcard(&rule.destination.target)),
-        When::HostLoopback => compiled.reaches_host_loopback(),
+        When::NetworkAllowed => network && compiled.permits().next().is_some(),
+        When::WildcardAllowed => {
+            network && compiled.permits().any(|rule| wildcard(&rule.destination.target))
+        }
+        When::HostLoopback => network && compiled.reaches_host_loopback(),
         When::Published => !boundary.network.publish.is_empty(),
-        When::UpstreamProxy => proxied(),
+        When::UpstreamProxy => network && proxied(),
         // Known only once the sandbox stands; the control list of the ledger's second record says
         // how the network is captured, so the row is named where it could hold.
         When::CaptureByPort => false,
@@ -41,6 +44,7 @@ fn holds(when: When, compiled: &Compiled, boundary: &Boundary, memory_enforced: 
         When::Debug => boundary.debug,
         When::MemoryWatched => boundary.limits.memory.is_some() && !memory_enforced,
         When::LandlockBelow(abi) => ringfence_sys::landlock_rules::kernel_abi() < abi,
+        When::TierLandlock => boundary.tier == Tier::Landlock,
         When::Root => boundary.identity.owner.is_some(),
     }
 }

@@ -13,6 +13,7 @@
 //! runs/ID/brought        copies of the user's instructions for the agent, while it lives
 //! runs/ID/login.json     which kept login the run was given, while it lives
 //! runs/ID/home           the private home of an unnamed sandbox
+//! runs/ID/tmp            what TMPDIR names in tier landlock
 //! runs/ID/caches/N/{upper,work}
 //! live/ID                exists until the run has been cleaned up after
 //! ```
@@ -24,7 +25,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ringfence_control::Token;
-use ringfence_model::boundary::WorkspaceMode;
+use ringfence_model::boundary::{Tier, WorkspaceMode};
 use ringfence_model::id::{RunId, SandboxName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,9 @@ pub struct RunInfo {
     pub workspace: PathBuf,
     /// How the project is seen.
     pub mode: WorkspaceMode,
+    /// What encloses the agent.
+    #[serde(default = "process_tier")]
+    pub tier: Tier,
     /// Unix time of the start, in seconds.
     pub started: i64,
     /// Nanoseconds behind `started`.
@@ -64,6 +68,11 @@ pub struct RunInfo {
     pub detached: bool,
 }
 
+/// What encloses runs that were started before there were tiers.
+fn process_tier() -> Tier {
+    Tier::Process
+}
+
 #[cfg(test)]
 impl RunInfo {
     /// An ordinary review run, for tests.
@@ -75,6 +84,7 @@ impl RunInfo {
             argv: vec!["sh".to_owned()],
             workspace,
             mode: WorkspaceMode::Review,
+            tier: Tier::Process,
             started: start.unix_s,
             started_ns: start.unix_ns,
             policy: "p".to_owned(),
@@ -227,6 +237,12 @@ impl RunDir {
     #[must_use]
     pub fn home(&self) -> PathBuf {
         self.file("home")
+    }
+
+    /// What `TMPDIR` names where there is no `/tmp` of the sandbox's own.
+    #[must_use]
+    pub fn temporary(&self) -> PathBuf {
+        self.file("tmp")
     }
 
     /// Makes the directory, marks the run as live and locks it.

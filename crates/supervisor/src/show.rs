@@ -69,6 +69,7 @@ pub fn policy_table(policy: &Compiled) -> Vec<Row> {
     rows.extend(policy.pass.iter().map(|rule| row("pass", rule.name.clone(), &rule.source)));
     rows.extend(policy.set.iter().map(|(name, value)| row("set", name.clone(), &value.source)));
     rows.push(row("exec", format!("{:?}", policy.exec.value).to_lowercase(), &policy.exec.source));
+    rows.push(row("tier", policy.tier.value.word().to_owned(), &policy.tier.source));
     rows.push(row("debug", policy.debug.value.to_string(), &policy.debug.source));
     for kind in LimitKind::ALL {
         if let Some(limit) = policy.limits.get(&kind)

@@ -443,6 +443,7 @@ mod tests {
             argv: vec!["sh".to_owned()],
             workspace: "/p".into(),
             mode: WorkspaceMode::Review,
+            tier: ringfence_model::boundary::Tier::Process,
             started: 0,
             started_ns: 0,
             policy: String::new(),

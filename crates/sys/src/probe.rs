@@ -85,3 +85,32 @@ pub fn abstract_socket(name: &[u8]) -> io::Result<()> {
     connect(&socket, &SocketAddrUnix::new_abstract_name(name)?)?;
     Ok(())
 }
+
+/// Tries to make a System V shared memory segment; one that was made is removed.
+///
+/// # Errors
+/// What the kernel answers: the wanted outcome.
+pub fn shared_memory() -> io::Result<()> {
+    const SIZE: usize = 4096;
+    // SAFETY: plain numbers.
+    let id = unsafe { libc::shmget(libc::IPC_PRIVATE, SIZE, 0o600) };
+    outcome(id.into())?;
+    // SAFETY: the segment was made above and is attached nowhere; removal reads no buffer.
+    outcome(unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) }.into())
+}
+
+/// Tries to set a resource limit of another process to what it is.
+///
+/// # Errors
+/// What the kernel answers: the wanted outcome.
+pub fn limit_of(process: Option<rustix::process::Pid>) -> io::Result<()> {
+    let pid = process.map_or(0, |pid| pid.as_raw_nonzero().get());
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads the own limit into a struct of ours.
+    outcome(unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) }.into())?;
+    // SAFETY: the kernel reads one struct of ours and writes none.
+    outcome(
+        unsafe { libc::prlimit(pid, libc::RLIMIT_CORE, &raw const limit, std::ptr::null_mut()) }
+            .into(),
+    )
+}

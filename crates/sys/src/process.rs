@@ -61,11 +61,11 @@ struct CloneArgs {
     tls: u64,
 }
 
-/// Forks into new namespaces with `clone3(2)`.
+/// Forks into new namespaces with `clone3(2)`, or with `clone(2)` where a filter hides that.
 ///
 /// # Errors
 /// `EPERM` where user namespaces are switched off, `ENOSPC` where their number is used up,
-/// `ENOSYS` below Linux 5.3, `EAGAIN` where the process limit is reached.
+/// `EAGAIN` where the process limit is reached.
 pub fn fork_into(namespaces: Namespaces) -> io::Result<Side> {
     let mut pidfd: RawFd = -1;
     let arguments = CloneArgs {
@@ -77,8 +77,13 @@ pub fn fork_into(namespaces: Namespaces) -> io::Result<Side> {
     // SAFETY: the structure is valid for its size; without CLONE_VM and with no stack given this
     // is a plain fork of a single-threaded process (the module's contract), so both sides go on
     // with a whole copy of memory.
-    let result =
+    let mut result =
         unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArgs>()) };
+    if result < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
+        // Filters of container engines hide clone3, whose flags they cannot see, and answer the old
+        // call with what they really refuse.
+        result = old_clone(namespaces, &mut pidfd);
+    }
     match result {
         0 => Ok(Side::Child),
         pid if pid > 0 => {
@@ -90,6 +95,15 @@ pub fn fork_into(namespaces: Namespaces) -> io::Result<Side> {
         }
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// The same with `clone(2)`, which has had process descriptors since Linux 5.2.
+fn old_clone(namespaces: Namespaces, pidfd: &mut RawFd) -> libc::c_long {
+    let flags = namespaces.0 | libc::CLONE_PIDFD as u64 | libc::SIGCHLD as u64;
+    let none = std::ptr::null_mut::<c_int>();
+    // SAFETY: as for clone3: no CLONE_VM and no stack, a plain fork; the kernel stores the
+    // descriptor where the third argument points on every architecture.
+    unsafe { libc::syscall(libc::SYS_clone, flags, none, std::ptr::from_mut(pidfd), none, none) }
 }
 
 /// Enters one namespace of another process (`setns(2)`). Only for a forked, single-threaded child.

@@ -30,6 +30,7 @@ pub mod limits;
 pub mod needs;
 pub mod operations;
 pub mod protected;
+pub mod tier;
 
 pub use binary::{attack_directory, copy_program, ringfence, write_script};
 pub use canary::{CANARIES, Canary, expose};

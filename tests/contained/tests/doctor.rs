@@ -53,29 +53,44 @@ fn s36_doctor_finds_everything_where_runs_start() {
 #[test]
 fn s36_doctor_names_the_layer_that_is_missing() {
     needs!("python3");
-    let seccomp = if cfg!(target_arch = "x86_64") { "317=38" } else { "277=38" };
-    for (rule, name) in [
-        ("444=38", "landlock"),
-        (seccomp, "seccomp"),
-        // clone3, without which there are no namespaces, and fsopen, without which no mounts.
-        ("435=38", "namespaces"),
-        ("430=38", "namespaces"),
-    ] {
+    let (seccomp, clone) = if cfg!(target_arch = "x86_64") {
+        ("317=38", "56/0x10000000=1")
+    } else {
+        ("277=38", "220/0x10000000=1")
+    };
+    let cases: [(&[&str], &str); 4] = [
+        (&["444=38"], "landlock"),
+        (&[seccomp], "seccomp"),
+        // clone3 and clone's namespaces, as in a container; fsopen, without which there are no mounts.
+        (&["435=38", clone], "namespaces"),
+        (&["430=38"], "namespaces"),
+    ];
+    for (rule, name) in cases {
+        let rule_words = rule.join(" ");
         let fixture = Fixture::new();
-        let outcome = without(&fixture, &[rule], &["doctor", "--json"]);
-        assert_eq!(outcome.code, 1, "{rule}: {outcome:?}");
+        let outcome = without(&fixture, rule, &["doctor", "--json"]);
+        assert_eq!(outcome.code, 1, "{rule_words}: {outcome:?}");
         let report = report(&outcome);
         let missing = missing(&report);
-        assert!(missing.contains(&name), "{rule}: {missing:?}");
-        assert!(missing.contains(&"trial run"), "{rule}: {missing:?}");
+        assert!(missing.contains(&name), "{rule_words}: {missing:?}");
+        assert!(missing.contains(&"trial run"), "{rule_words}: {missing:?}");
         let row =
             report["rows"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
         assert!(row["mend"].is_string(), "{row}");
         let verdict = report["verdict"].as_str().unwrap();
         assert!(verdict.starts_with("a default run would be refused: "), "{verdict}");
-        let run = without(&fixture, &[rule], &["run", "--", "true"]);
-        assert_eq!(run.code, 125, "{rule}: {run:?}");
+        let run = without(&fixture, rule, &["run", "--", "true"]);
+        assert_eq!(run.code, 125, "{rule_words}: {run:?}");
     }
+}
+
+/// Filters of engines that know only the old call hide `clone3`: by itself that costs nothing.
+#[test]
+fn s36_a_hidden_clone3_alone_is_no_lack() {
+    needs!("python3");
+    let fixture = Fixture::new();
+    let run = without(&fixture, &["435=38"], &["run", "--", "echo", "STARTED"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "STARTED\n"), "{run:?}");
 }
 
 /// A policy that does not compile is named with its file, and a run is refused for it.

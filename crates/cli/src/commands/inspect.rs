@@ -1,5 +1,6 @@
 //! `ringfence inspect`.
 
+use ringfence_model::boundary::Tier;
 use ringfence_model::residual::RESIDUAL_RISKS;
 use ringfence_supervisor::view::{self, Inspection};
 
@@ -26,6 +27,7 @@ fn show(inspection: &Inspection) -> Result<(), Failure> {
     line(&format!("command:   {}", ringfence_model::text::visible(&run.argv.join(" "))))?;
     line(&format!("for:       {}", run.person))?;
     line(&format!("workspace: {}", run.workspace.display()))?;
+    line(&format!("tier:      {}", tier(run.tier)))?;
     line(&format!("policy:    sha256:{}", run.policy))?;
     for source in inspection.start.iter().flat_map(|start| &start.sources) {
         line(&format!("           {} {}", source.layer, source.file.display()))?;
@@ -71,6 +73,13 @@ fn show(inspection: &Inspection) -> Result<(), Failure> {
     line("")?;
     line("not contained:")?;
     risks(inspection)
+}
+
+fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Process => "process",
+        Tier::Landlock => "landlock (weaker: no namespaces, no network)",
+    }
 }
 
 fn risks(inspection: &Inspection) -> Result<(), Failure> {

@@ -41,6 +41,7 @@ pub fn command_line(args: &PolicyArgs) -> CommandLine {
         publish: args.publish.clone(),
         mode: args.workspace.clone(),
         exec: args.exec.clone(),
+        tier: args.tier.clone(),
         debug: args.debug,
         unprotect: args.unprotect.clone(),
         resolver: args.resolver.clone(),

@@ -1,5 +1,6 @@
 //! `ringfence ps`.
 
+use ringfence_model::boundary::Tier;
 use ringfence_supervisor::view;
 
 use crate::args::PsArgs;
@@ -24,6 +25,9 @@ pub fn run(args: &PsArgs) -> Result<u8, Failure> {
         .iter()
         .map(|row| {
             let state = match (&row.end, row.running) {
+                (_, true) if row.info.tier == Tier::Landlock => {
+                    "running (tier landlock)".to_owned()
+                }
                 (_, true) => "running".to_owned(),
                 (Some(end), false) => format!("{} ({})", end.cause, end.code),
                 (None, false) => "lost".to_owned(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_policy::CommandLine;
 
-use super::facts::{Binary, Container, Place, Policy};
+use super::facts::{Binary, Place, Policy};
 use crate::clock::Moment;
 use crate::host;
 use crate::load::{Layers, Text};
@@ -85,27 +85,6 @@ fn compile(
     Ok(Some(()))
 }
 
-/// Signs of a container around this process.
-pub fn container() -> Container {
-    let marker = ["/.dockerenv", "/run/.containerenv"]
-        .into_iter()
-        .find(|file| fs::symlink_metadata(file).is_ok());
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    Container { marker, masked: masked(&table) }
-}
-
-/// Mount points beneath `/proc` (proc_pid_mountinfo(5)); the one of `binfmt_misc` hides nothing.
-fn masked(table: &str) -> Vec<String> {
-    table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .filter(|point| {
-            point.starts_with("/proc/") && !point.starts_with("/proc/sys/fs/binfmt_misc")
-        })
-        .map(str::to_owned)
-        .collect()
-}
-
 /// The program itself.
 pub fn binary(uid: u32) -> Result<Binary, String> {
     let read = || -> io::Result<Binary> {
@@ -121,15 +100,6 @@ pub fn binary(uid: u32) -> Result<Binary, String> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn mounts_over_parts_of_proc_are_found() {
-        let table = "22 1 0:5 / /proc rw - proc proc rw\n\
-            23 22 0:6 / /proc/acpi ro - tmpfs tmpfs ro\n\
-            24 22 0:7 / /proc/sys/fs/binfmt_misc rw - autofs systemd-1 rw\n\
-            25 22 0:5 /sys /proc/sys ro - proc proc rw\n";
-        assert_eq!(masked(table), ["/proc/acpi", "/proc/sys"]);
-    }
 
     #[test]
     fn a_parent_that_others_write_exposes_what_is_in_it() {

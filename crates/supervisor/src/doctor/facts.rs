@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::Container;
 use crate::mend::Switches;
 
 /// Why something that was tried did not work.
@@ -87,15 +88,6 @@ pub struct Policy {
     pub path: PathBuf,
     /// Whether it compiles; `None` where there is none.
     pub valid: Option<Result<(), String>>,
-}
-
-/// Signs of a container around this process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Container {
-    /// The file that engines leave in a container.
-    pub marker: Option<&'static str>,
-    /// What is mounted over parts of `/proc`.
-    pub masked: Vec<String>,
 }
 
 /// The program itself.

@@ -20,6 +20,7 @@ use std::process::{Command, Stdio};
 use serde::Serialize;
 
 use crate::clock;
+use crate::container::Container;
 use crate::demo::decoy::Scratch;
 use crate::heal;
 use crate::host::Person;
@@ -108,7 +109,7 @@ fn examine() -> Result<Facts, DoctorError> {
         ],
         free: examine::free(&paths.state),
         policies: examine::policies(&paths, project.path(), clock::now()),
-        container: examine::container(),
+        container: Container::find(),
         binary: examine::binary(uid),
         trial: trial(&paths, &store.path().join("trial"), project.path()),
     })

@@ -172,12 +172,7 @@ fn confine(scratch: &Path) -> Attempt {
 /// The very filter of a run, with its notification; a refused call must then be refused.
 pub fn filter() -> Attempt {
     attempt(Namespaces::NONE, || {
-        let options = seccomp::Options {
-            debug: false,
-            exec_base: false,
-            notify_exec: true,
-            notify_writes: false,
-        };
+        let options = seccomp::Options { notify_exec: true, ..seccomp::Options::default() };
         let program = seccomp::compile(options, seccomp::Arch::NATIVE)
             .map_err(|error| surprise(format!("the filter does not compile: {error}")))?;
         rustix::thread::set_no_new_privs(true).doing("set no_new_privs")?;

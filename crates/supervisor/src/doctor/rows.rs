@@ -49,11 +49,6 @@ impl Row {
     }
 }
 
-/// What to start a container with, so that it permits what a boundary is made of.
-const CONTAINER: &str = "start the container so that it permits what a boundary is made of:
-  docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined IMAGE
-  podman run --security-opt seccomp=unconfined --security-opt unmask=ALL --security-opt label=disable IMAGE";
-
 /// All rows.
 #[must_use]
 pub fn rows(facts: &Facts) -> Vec<Row> {
@@ -88,12 +83,16 @@ fn shorten(mut rows: Vec<Row>) -> Vec<Row> {
 }
 
 fn contained(facts: &Facts) -> bool {
-    facts.container.marker.is_some() || !facts.container.masked.is_empty()
+    facts.container.is_one()
 }
 
 /// The mend of something that the kernel has, but that this process may not do.
 fn permit(facts: &Facts, refusal: &Refusal, otherwise: &str) -> String {
-    if contained(facts) { CONTAINER.to_owned() } else { format!("{otherwise} ({})", refusal.words) }
+    if contained(facts) {
+        facts.container.mend()
+    } else {
+        format!("{otherwise} ({})", refusal.words)
+    }
 }
 
 fn version(release: &str) -> Option<(u32, u32)> {
@@ -127,9 +126,11 @@ fn calls(facts: &Facts) -> Row {
         .filter_map(|(call, attempt)| Some(format!("{call}: {}", attempt.as_ref().err()?.words)))
         .collect();
     let mend = match (contained(facts), absent) {
-        (true, _) => CONTAINER,
-        (false, true) => "start a kernel of 5.13 or later, or take off the filter that hides them",
-        (false, false) => "take off the filter or security module that refuses them",
+        (true, _) => facts.container.mend(),
+        (false, true) => {
+            "start a kernel of 5.13 or later, or take off the filter that hides them".to_owned()
+        }
+        (false, false) => "take off the filter or security module that refuses them".to_owned(),
     };
     row(name, State::Missing, words.join("; "), needed).mended_by(mend)
 }
@@ -151,7 +152,7 @@ fn namespaces(facts: &Facts) -> Row {
         // A container's settings are its host's: the command is for the host then.
         facts.switches.mend(refusal.errno)
     } else if contained(facts) {
-        CONTAINER.to_owned()
+        facts.container.mend()
     } else if refusal.errno == ENOSYS {
         "start a kernel of 5.13 or later, or take off the filter that hides clone3".to_owned()
     } else {
@@ -216,12 +217,13 @@ fn landlock(facts: &Facts) -> Row {
         let on =
             landlock.modules.as_ref().is_some_and(|list| list.split(',').any(|m| m == "landlock"));
         let mend = match (contained(facts), on) {
-            (true, true) => CONTAINER.to_owned(),
+            (true, true) => facts.container.mend(),
             (false, true) => {
                 "the kernel has it switched on: take off the filter that hides it".to_owned()
             }
             (true, false) => format!(
-                "{CONTAINER}\nor, where the host's kernel has it switched off, there\n{}",
+                "{}\nor, where the host's kernel has it switched off, there\n{}",
+                facts.container.mend(),
                 boot(landlock)
             ),
             (false, false) => boot(landlock),

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::facts::{Binary, Container, Facts, Groups, Inside, Landlock, Place, Policy, Refusal};
+use super::facts::{Binary, Facts, Groups, Inside, Landlock, Place, Policy, Refusal};
 use super::rows::{Row, State, rows, verdict};
+use crate::container::{Container, Engine};
 use crate::mend::Switches;
 
 const EPERM: i32 = 1;
@@ -211,15 +212,18 @@ fn s36_an_old_kernel_is_named_with_the_version_that_is_needed() {
 fn s36_inside_a_container_the_flags_are_named() {
     let flags = [
         "docker run",
-        "podman run",
         "seccomp=unconfined",
         "apparmor=unconfined",
         "systempaths=unconfined",
-        "unmask=ALL",
+        "--tier landlock",
     ];
     let container = Container {
+        engine: Engine::Docker,
         marker: Some("/.dockerenv"),
         masked: vec!["/proc/acpi".to_owned(), "/proc/kcore".to_owned()],
+        filtered: true,
+        profile: Some("docker-default".to_owned()),
+        label: false,
     };
     let mut facts = without_namespaces(EPERM);
     facts.container = container.clone();
@@ -359,10 +363,10 @@ fn s36_a_missing_clone3_is_named_alone() {
         mends(row, &["5.13"]);
         assert!(!row.mend.as_ref().unwrap().contains("doctor"), "that would be a circle");
     }
-    facts.container.marker = Some("/run/.containerenv");
+    facts.container.engine = Engine::Podman;
     let inside = odd(&facts);
     assert_eq!(names(&inside), ["system calls", "namespaces"]);
-    mends(&inside[0], &["podman run", "docker run"]);
+    mends(&inside[0], &["podman run"]);
     assert_eq!(inside[1].mend.as_deref(), Some("as for system calls"));
 }
 
@@ -373,6 +377,6 @@ fn s36_a_hidden_landlock_is_no_matter_of_the_boot_parameter() {
     facts.landlock.abi = 0;
     let row = only(&facts, "landlock", State::Missing);
     mends(&row, &["take off the filter"]);
-    facts.container.marker = Some("/.dockerenv");
+    facts.container.engine = Engine::Docker;
     mends(&only(&facts, "landlock", State::Missing), &["seccomp=unconfined"]);
 }

@@ -13,6 +13,7 @@ mod settings;
 
 use std::path::{Path, PathBuf};
 
+use ringfence_model::boundary::Tier;
 use ringfence_policy::Compiled;
 
 use self::agents::Agent;
@@ -40,9 +41,11 @@ pub enum HomeError {
     Login(#[from] logins::LoginError),
 }
 
-/// The agent whose profile is in use, if it has something in a home.
+/// The agent whose profile is in use, if it has something in a home. Tier landlock has no network for
+/// it, and cannot show copies where it looks for them.
 #[must_use]
 pub fn agent(compiled: &Compiled) -> Option<&'static Agent> {
+    let compiled = Some(compiled).filter(|compiled| compiled.tier.value == Tier::Process)?;
     compiled.profile.as_ref().and_then(|profile| agents::of(&profile.value))
 }
 

@@ -16,16 +16,16 @@ mod serve;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 
-use ringfence_model::boundary::{Access, Boundary, MountKind};
+use ringfence_model::boundary::{Access, Boundary, MountKind, Tier};
 use ringfence_sys::fdpass;
 use ringfence_sys::process::{
     Namespaces, Side, close_all_but, exit_now, fork_into, scrub_arguments_and_environment,
 };
 use ringfence_workspace::journal;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::clock;
 use crate::limits::KEEPER_FAREWELL_MS;
@@ -33,15 +33,17 @@ use crate::limits::KEEPER_FAREWELL_MS;
 pub use desk::{Place, START, find};
 pub use message::{FromKeeper, ToKeeper};
 
-/// The paths of the workspace that the agent cannot change, whatever the journal hears of its calls.
-pub fn held(boundary: &Boundary) -> Vec<journal::Path> {
+/// The paths of the workspace that the agent cannot change, whatever the journal hears of its calls:
+/// `more` than the plan's mounts tell.
+pub fn held(boundary: &Boundary, more: &[PathBuf]) -> Vec<journal::Path> {
     let root = &boundary.workspace.root;
     let fixed = boundary.mounts.iter().filter(|mount| match mount.kind {
         MountKind::Bind { access, .. } => access == Access::ReadOnly,
         MountKind::Pin | MountKind::Anchor | MountKind::Directory { .. } => false,
         _ => true,
     });
-    let paths = fixed.map(|mount| &mount.target).chain(&boundary.workspace.placeholders);
+    let paths =
+        fixed.map(|mount| &mount.target).chain(&boundary.workspace.placeholders).chain(more);
     let beneath = paths.filter_map(|path| path.strip_prefix(root).ok());
     let mut held: Vec<_> = beneath
         .map(|path| path.as_os_str().as_bytes())
@@ -58,6 +60,8 @@ pub fn held(boundary: &Boundary) -> Vec<journal::Path> {
 pub struct Keeper {
     /// Its messages come out here.
     pub link: OwnedFd,
+    /// Its process id.
+    pub pid: Pid,
     process: OwnedFd,
     next: u64,
 }
@@ -67,9 +71,10 @@ impl Keeper {
     ///
     /// # Errors
     /// What `clone3(2)` or `socketpair(2)` says.
-    pub fn start(place: Place, workspace: &Path) -> io::Result<Self> {
+    pub fn start(place: Place, boundary: &Boundary) -> io::Result<Self> {
         let (link, inner) = fdpass::pair()?;
-        let workspace = workspace.to_owned();
+        let workspace = boundary.workspace.root.clone();
+        let alone = (boundary.tier == Tier::Landlock).then(|| boundary.clone());
         match fork_into(Namespaces::NONE)? {
             Side::Child => {
                 let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -80,10 +85,10 @@ impl Keeper {
                 }
                 scrub_arguments_and_environment(c"ringfence-keeper");
                 let _ = rustix::thread::set_name(c"ringfence-keep");
-                let desk = serve::Desk { link: inner, place, workspace };
+                let desk = serve::Desk { link: inner, place, workspace, alone };
                 exit_now(if serve::serve(desk).is_ok() { 0 } else { 70 })
             }
-            Side::Parent { pidfd, .. } => Ok(Self { link, process: pidfd, next: 1 }),
+            Side::Parent { pid, pidfd } => Ok(Self { link, pid, process: pidfd, next: 1 }),
         }
     }
 

@@ -16,6 +16,7 @@ use ringfence_sys::seccomp::changes::Named;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::limits::GENERATIONS;
 use walk::{Followed, Walk};
 
 /// What a name stands for.
@@ -66,7 +67,11 @@ impl Resolver {
         let is_inside = |pid: &u32| {
             fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|space| space == self.processes)
         };
-        pids.filter(is_inside).collect()
+        let inside = pids.filter(is_inside);
+        // Where the sandbox has no process ids of its own, it is what the supervisor has started.
+        let shared = fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own == self.processes);
+        let supervisor = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+        inside.filter(|pid| !shared || descends(*pid, supervisor.unsigned_abs())).collect()
     }
 
     /// What a name of a thread stands for.
@@ -135,6 +140,21 @@ pub fn will_fail(error: &io::Error) -> bool {
         Errno::from_io_error(error),
         Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::ACCESS)
     )
+}
+
+/// Whether a process was started by another, or by one that it started (proc_pid_stat(5)).
+fn descends(mut pid: u32, from: u32) -> bool {
+    for _ in 0..GENERATIONS {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+        // The name in brackets may hold anything.
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        match parent.and_then(|parent| parent.parse().ok()) {
+            Some(parent) if parent == from => return true,
+            Some(parent) if parent > 1 => pid = parent,
+            _ => return false,
+        }
+    }
+    false
 }
 
 fn join(above: &[u8], name: &[u8]) -> Vec<u8> {

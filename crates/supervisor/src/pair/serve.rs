@@ -9,9 +9,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+use ringfence_model::boundary::Boundary;
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
 use ringfence_sys::seccomp::changes::{Changing, read_change};
+use ringfence_sys::seccomp::inode::is_inode;
 use ringfence_sys::seccomp::notify::{Listener, Notification, NotifyError};
 use ringfence_sys::seccomp::remote::RemoteError;
 use ringfence_workspace::journal::Journal;
@@ -25,8 +27,8 @@ use super::open_files::open_for_writing;
 use super::outcome::Calls;
 use super::resolve::{Place, Resolver, will_fail};
 use crate::clock::{self, Moment};
-use crate::exec_seen;
 use crate::limits::{CALL_LOOKED_AT_MS, SETTINGS_REFUSALS};
+use crate::{exec_seen, inodes};
 
 /// What the keeper works with.
 pub struct Desk {
@@ -36,6 +38,8 @@ pub struct Desk {
     pub place: desk::Place,
     /// The workspace.
     pub workspace: PathBuf,
+    /// In tier landlock: the plan, by which changes of modes and times are made here (`inodes`).
+    pub alone: Option<Boundary>,
 }
 
 /// Why the keeper ends.
@@ -185,8 +189,11 @@ impl Keeper {
         let Some(listener) = self.listeners.get(index) else { return Ok(()) };
         // The poll has just said that one waits, and nobody else takes it.
         let Ok(seen) = listener.receive() else { return Ok(()) };
+        let alone = self.desk.alone.is_some() && is_inode(seen.data.nr);
         let answer = match read_change(&seen) {
             Ok(Some(changing)) => self.keep(&seen, &changing)?,
+            // Times, which are not kept.
+            Ok(None) if alone => Answer::GoOn,
             Ok(None) => self.exec(index, &seen)?,
             Err(RemoteError::Notify(NotifyError::Gone)) => Answer::GoOn,
             // The kernel will find the same fault in its path.
@@ -199,10 +206,14 @@ impl Keeper {
         };
         let Some(listener) = self.listeners.get(index) else { return Ok(()) };
         // A caller that was killed meanwhile needs no answer.
-        let _ = match answer {
-            Answer::GoOn => listener.respond_continue(seen.id),
-            Answer::Done => listener.respond_done(seen.id),
-            Answer::Refuse(errno) => {
+        let _ = match (answer, &self.desk.alone) {
+            (Answer::GoOn, Some(boundary)) if alone => {
+                inodes::answer(boundary, listener, &seen);
+                Ok(())
+            }
+            (Answer::GoOn, _) => listener.respond_continue(seen.id),
+            (Answer::Done, _) => listener.respond_done(seen.id),
+            (Answer::Refuse(errno), _) => {
                 listener.respond_errno(seen.id, errno.raw_os_error().unsigned_abs() as u16)
             }
         };

@@ -1,5 +1,6 @@
 //! From compiled policy and host facts to the boundary: every path canonical, nothing left to match.
 
+mod alone;
 mod anchors;
 mod base;
 mod environment;
@@ -23,6 +24,7 @@ use crate::home;
 use crate::host::{self, Person};
 use crate::rundir::RunDir;
 
+pub use alone::assemble as assemble_alone;
 pub use hide::HideWatch;
 pub use hold_watch::HoldWatch;
 pub use protect::{Placeholders, remove_placeholders};
@@ -49,6 +51,26 @@ pub enum PlanError {
         path: PathBuf,
         /// As the definition names it.
         relative: String,
+    },
+    /// The policy asks for something that this tier cannot hold.
+    #[error("tier landlock cannot {what} ({source_of}); {instead}")]
+    Tier {
+        /// What it cannot.
+        what: String,
+        /// Where it is asked for.
+        source_of: String,
+        /// What the person can do.
+        instead: &'static str,
+    },
+    /// A directory that must be opened entry by entry has too many.
+    #[error(
+        "{root} holds protected paths and more than {limit} entries beside them, which tier landlock has to open one by one; use `--workspace read-only`"
+    )]
+    TooWide {
+        /// Which.
+        root: PathBuf,
+        /// The limit.
+        limit: usize,
     },
     /// The walk for hidden names passed its limit.
     #[error(
@@ -98,6 +120,8 @@ pub struct Plan {
     pub hidden: Option<HideWatch>,
     /// What a person should know before the start.
     pub notes: Vec<String>,
+    /// Protected paths that no mount holds, since rules of Landlock do.
+    pub held: Vec<PathBuf>,
 }
 
 /// Assembles the boundary.
@@ -174,6 +198,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
         placeholders: protected.placeholders,
         notes,
         hidden: hidden.watch,
+        held: Vec::new(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use ringfence_jail::cgroup::Group;
-use ringfence_model::boundary::{Boundary, ExecMode, Limits, WorkspaceMode};
+use ringfence_model::boundary::{Boundary, ExecMode, Limits, Tier, WorkspaceMode};
 use ringfence_model::enforcement::{Control, Strength};
 use ringfence_sys::landlock_rules;
 
@@ -21,6 +21,9 @@ pub struct Measured<'a> {
 
 /// The whole list.
 pub fn list(boundary: &Boundary, measured: &Measured<'_>) -> Vec<Control> {
+    if boundary.tier == Tier::Landlock {
+        return super::controls_alone::list(boundary, measured);
+    }
     let mut controls = vec![
         Control::enforced("namespaces", "user, mount, process id, network, IPC, host name, cgroup"),
         Control::enforced("root", "constructed: what is not in the plan does not exist"),
@@ -49,7 +52,7 @@ pub fn list(boundary: &Boundary, measured: &Measured<'_>) -> Vec<Control> {
 }
 
 /// `floor` is what the policy requires, `abi` what was used, `kernel` what the kernel offers.
-fn landlock(floor: u32, abi: u32, kernel: u32) -> Control {
+pub(super) fn landlock(floor: u32, abi: u32, kernel: u32) -> Control {
     let missing: Vec<&str> = [
         (2, "moves between directories"),
         (5, "device ioctls"),
@@ -108,7 +111,7 @@ fn workspace(boundary: &Boundary) -> Control {
     )
 }
 
-fn limits(limits: &Limits, group: &Group) -> Vec<Control> {
+pub(super) fn limits(limits: &Limits, group: &Group) -> Vec<Control> {
     let by_group = format!("control group version {}", group.version());
     let enforces = group.enforces();
     let mut list = Vec::new();

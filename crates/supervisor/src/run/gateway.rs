@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use ringfence_gateway::config::{Config, ProxySettings};
-use ringfence_model::boundary::Boundary;
+use ringfence_model::boundary::{Boundary, Tier};
 use ringfence_sys::fdpass;
 use ringfence_sys::process::{
     Namespaces, Side, close_all_but, exit_now, fork_into, scrub_arguments_and_environment,
@@ -15,8 +15,8 @@ use super::{RunError, system};
 
 /// A started gateway.
 pub struct Gateway {
-    /// Its process.
-    pub process: OwnedFd,
+    /// Its process; none where there is no network.
+    pub process: Option<OwnedFd>,
     /// `model::link` messages.
     pub link: OwnedFd,
     /// Init's end of the socket on which the listeners are handed over.
@@ -26,8 +26,18 @@ pub struct Gateway {
 /// Host ids for a gateway that root starts: another id than any agent's.
 const ROOT_GATEWAY_ID: u32 = 0x6eff_fff0;
 
+/// For a boundary without a network: nobody is at the other end.
+fn none() -> Result<Gateway, RunError> {
+    let (link, _) = fdpass::pair().map_err(system("create the gateway's link"))?;
+    let (handover, _) = fdpass::pair().map_err(system("create the gateway's socket"))?;
+    Ok(Gateway { process: None, link, handover })
+}
+
 /// Forks the gateway. Published ports are bound here, so that a taken port is a clear error.
 pub fn start(boundary: &Boundary, sandbox: &str) -> Result<Gateway, RunError> {
+    if boundary.tier == Tier::Landlock {
+        return none();
+    }
     let mut publish = Vec::new();
     for port in &boundary.network.publish {
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port.host);
@@ -58,7 +68,7 @@ pub fn start(boundary: &Boundary, sandbox: &str) -> Result<Gateway, RunError> {
             };
             serve(config)
         }
-        Side::Parent { pidfd, .. } => Ok(Gateway { process: pidfd, link, handover }),
+        Side::Parent { pidfd, .. } => Ok(Gateway { process: Some(pidfd), link, handover }),
     }
 }
 

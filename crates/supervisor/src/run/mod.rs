@@ -4,6 +4,7 @@
 //! at any time (gateway, sandbox, changes of mounts), and the only holder of authority and ledger.
 
 mod controls;
+mod controls_alone;
 mod detach;
 mod gateway;
 mod manifest;

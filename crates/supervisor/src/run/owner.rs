@@ -57,8 +57,8 @@ pub struct Parts<'a> {
     pub recorder: Recorder,
     /// The sandbox.
     pub sandbox: Sandbox,
-    /// The gateway's process.
-    pub gateway: OwnedFd,
+    /// The gateway's process, where there is a network.
+    pub gateway: Option<OwnedFd>,
     /// The gateway's link.
     pub link: OwnedFd,
     /// The control group.
@@ -112,7 +112,7 @@ pub struct Owner<'a> {
     authority: Authority,
     recorder: Recorder,
     sandbox: Sandbox,
-    gateway: OwnedFd,
+    gateway: Option<OwnedFd>,
     link: OwnedFd,
     group: Group,
     control: ControlServer,
@@ -212,6 +212,8 @@ impl<'a> Owner<'a> {
         );
         let elapsed = clock::now().elapsed_ms(&parts.recorder.start());
         let endings = time::endings(&parts.compiled, parts.boundary, parts.recorder.start().unix_s);
+        let gateway_gone = parts.gateway.is_none();
+        let progress = Progress { gateway: gateway_gone.then(Vec::new), ..Progress::default() };
         Ok(Self {
             authority: Authority::new(Arc::clone(&parts.compiled), 1),
             run: parts.run,
@@ -242,7 +244,7 @@ impl<'a> Owner<'a> {
             held: parts.held,
             endings,
             rejudge_at: None,
-            progress: Progress::default(),
+            progress,
             controls: Vec::new(),
             closed: None,
             failures: Vec::new(),
@@ -256,7 +258,7 @@ impl<'a> Owner<'a> {
             to_mask: VecDeque::new(),
             masked: 0,
             kill_at_ms: None,
-            gateway_gone: false,
+            gateway_gone,
             gateway_fault: None,
             life_gone: false,
         })
@@ -269,6 +271,12 @@ impl<'a> Owner<'a> {
     pub fn watch_over(mut self) -> Result<Finished, RunError> {
         while !self.turn() {}
         self.finish()
+    }
+
+    fn end_gateway(&self) {
+        if let Some(gateway) = &self.gateway {
+            let _ = pidfd_send_signal(gateway, Signal::KILL);
+        }
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -389,7 +397,7 @@ impl<'a> Owner<'a> {
 impl Drop for Owner<'_> {
     fn drop(&mut self) {
         // Whatever happens here: no sandbox without its owner.
-        let _ = pidfd_send_signal(&self.sandbox.init, Signal::KILL);
-        let _ = pidfd_send_signal(&self.gateway, Signal::KILL);
+        self.sandbox.end();
+        self.end_gateway();
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ringfence_jail::cgroup::{Group, Homes};
 use ringfence_jail::{Launch, LaunchError, Probes, launch};
-use ringfence_model::boundary::{Boundary, ExecMode, MountKind, WorkspaceMode};
+use ringfence_model::boundary::{Boundary, ExecMode, MountKind, Tier, WorkspaceMode};
 use ringfence_model::event::{Event, Start};
 use ringfence_model::id::RunId;
 use ringfence_policy::{CommandLine, Compiled};
@@ -84,6 +84,15 @@ fn run_and_report(
 /// What the kernel must have is asked before anything is started, so that the refusal can name it.
 fn floor(compiled: &Compiled) -> Result<(), RunError> {
     let (has, needed) = (landlock_rules::kernel_abi(), compiled.boundary_floor().landlock.max(1));
+    let alone = compiled.tier.value == Tier::Landlock;
+    if alone && has < landlock_rules::ALONE_ABI {
+        return Err(RunError::Floor(format!(
+            "this kernel offers Landlock ABI {has}, and tier landlock ({}) stands on ABI {} (Linux 6.12): below it signals reach every process of the same user\n  {}",
+            compiled.tier.source,
+            landlock_rules::ALONE_ABI,
+            mend::LANDLOCK
+        )));
+    }
     if has < needed {
         return Err(RunError::Floor(format!(
             "this kernel offers Landlock ABI {has} and the policy requires {needed} ({})\n  {}",
@@ -195,7 +204,12 @@ struct Judged<'a> {
 impl Preparation {
     fn new(known: &Known<'_>, compiled: Compiled, begun: Moment) -> Result<Self, RunError> {
         let watched = stdio::interactive() && !known.options.detached;
-        let default = if watched { WorkspaceMode::Pair } else { WorkspaceMode::Review };
+        let default = match (compiled.tier.value, watched) {
+            (Tier::Process, true) => WorkspaceMode::Pair,
+            (Tier::Process, false) => WorkspaceMode::Review,
+            // Copy-on-write needs a mount; nothing is written in a project by default then.
+            (Tier::Landlock, _) => WorkspaceMode::ReadOnly,
+        };
         let mode = compiled.workspace.mode_or(default);
         let person = Person::current();
         let run = RunDir::new(known.paths, RunId::new(begun.unix_ms(), random()?));
@@ -224,6 +238,9 @@ impl Preparation {
             None => run.home(),
         };
         make_private(&private_home)?;
+        if compiled.tier.value == Tier::Landlock {
+            make_private(&run.temporary())?;
+        }
         let ready = home::prepare(paths, person.uid, &compiled, run, &private_home, accepted)?;
         let setting = Setting {
             person,
@@ -238,7 +255,10 @@ impl Preparation {
             brought: &ready.copies,
             variable: &|name| std::env::var(name).ok(),
         };
-        let mut plan = plan::assemble(&compiled, &setting)?;
+        let mut plan = match compiled.tier.value {
+            Tier::Process => plan::assemble(&compiled, &setting)?,
+            Tier::Landlock => plan::assemble_alone(&compiled, &setting)?,
+        };
         crate::outside::check(paths, &plan.boundary)?;
         plan.notes.extend(ready.notes);
         make_layers(&plan)?;
@@ -254,6 +274,7 @@ impl Preparation {
             argv: options.argv.clone(),
             workspace: compiled.workspace.root.clone(),
             mode: *mode,
+            tier: compiled.tier.value,
             started: begun.unix_s,
             started_ns: begun.unix_ns,
             policy: compiled.digest.clone(),
@@ -316,7 +337,7 @@ impl Preparation {
         let held = HoldWatch::start(&boundary.mounts)
             .map_err(system("watch the project's protected names"))?;
         let keeper = journal
-            .map(|place| pair::Keeper::start(place, &boundary.workspace.root))
+            .map(|place| pair::Keeper::start(place, boundary))
             .transpose()
             .map_err(system("start the keeper of the workspace"))?;
         let filter = seccomp::compile(
@@ -324,6 +345,7 @@ impl Preparation {
                 debug: boundary.debug,
                 exec_base: boundary.exec == ExecMode::Base,
                 notify_exec: true,
+                shared: boundary.tier == Tier::Landlock,
                 notify_writes: boundary.workspace.mode == WorkspaceMode::Pair,
             },
             seccomp::Arch::NATIVE,
@@ -396,7 +418,7 @@ impl Preparation {
             return Ok(None);
         }
         let place = pair::Place::of(&self.run);
-        let held = pair::held(&self.plan.boundary);
+        let held = pair::held(&self.plan.boundary, &self.plan.held);
         place.make(&held).map_err(system("make the journal of the workspace"))?;
         if !place.shares_a_file_system(&workspace.root) {
             asked.note(

@@ -59,7 +59,7 @@ fn blocks_by_number(options: Options, arch: Arch) -> Vec<Block> {
             by_number.resize(number + 1, ABSENT);
         }
         if let Some(slot) = by_number.get_mut(number) {
-            *slot = Block::of(syscall.rule, options);
+            *slot = Block::of(syscall, options);
         }
     }
     by_number

@@ -6,15 +6,18 @@
 
 pub mod changes;
 mod compile;
+pub mod inode;
 mod install;
 pub mod limits;
 pub mod notify;
 pub mod remote;
 mod rules;
+mod shared;
 mod table;
 
 pub use compile::compile;
 pub use install::{install, is_available};
+pub use shared::{Row as SharedRow, SHARED, Shared};
 pub use table::{Class, Rule, SYSCALLS, Syscall};
 
 use crate::bpf::{InterpreterError, Program, SeccompData, run};
@@ -28,6 +31,9 @@ pub struct Options {
     pub exec_base: bool,
     /// execve and execveat go to the listener, see [`notify`].
     pub notify_exec: bool,
+    /// No namespace keeps the caller from the host's own objects: see [`SHARED`]. The listener then
+    /// gets the calls that change modes and times of files, too.
+    pub shared: bool,
     /// What opens a file for writing, or makes, moves, removes a name or changes a mode, goes to the
     /// listener as well.
     pub notify_writes: bool,

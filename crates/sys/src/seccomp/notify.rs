@@ -205,7 +205,7 @@ impl Listener {
         self.respond(RawResponse { id, value: 0, error: 0, flags: FLAG_CONTINUE })
     }
 
-    /// Ends the syscall with 0: it was done in its place.
+    /// Answers in the syscall's place: it returns 0, and the kernel does not run it.
     ///
     /// # Errors
     /// [`NotifyError::Gone`] or [`NotifyError::Os`].

@@ -32,6 +32,9 @@ pub enum RemoteError {
     /// The notification names another syscall.
     #[error("syscall {0} starts no program")]
     NotExec(u32),
+    /// The notification names another syscall, or flags that nobody knows.
+    #[error("syscall {0} changes no mode and no times in a known way")]
+    NotInode(u32),
     /// The notification was void after the read.
     #[error("the notification could not be checked after the read")]
     Notify(#[from] NotifyError),
@@ -145,13 +148,19 @@ pub fn read_argv(pid: u32, address: u64) -> Result<RemoteArgv, RemoteError> {
 /// A pointer may lie across two pages: programs choose where their array is.
 fn read_pointer(pid: u32, address: u64) -> Result<u64, RemoteError> {
     let mut bytes = [0; POINTER_BYTES];
-    let mut done = 0;
-    while done < POINTER_BYTES {
+    read_exactly(pid, address, &mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Fills `bytes`, page by page.
+pub(super) fn read_exactly(pid: u32, address: u64, bytes: &mut [u8]) -> Result<(), RemoteError> {
+    let (mut done, length) = (0, bytes.len());
+    while done < length {
         let at = address.wrapping_add(done as u64);
-        let end = POINTER_BYTES.min(done + to_page_end(at));
+        let end = length.min(done + to_page_end(at));
         done += read(pid, at, bytes.get_mut(done..end).unwrap_or_default())?;
     }
-    Ok(u64::from_ne_bytes(bytes))
+    Ok(())
 }
 
 /// Bytes from `address` to the end of its page, at least 1.

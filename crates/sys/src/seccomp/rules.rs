@@ -5,7 +5,8 @@
 //! above cannot make a refused value look like another one. A block must end in a return on every
 //! path and must never load anything but arguments.
 
-use super::table::Rule;
+use super::shared::{self, ASKING_COMMANDS, Shared, TYPES};
+use super::table::{Rule, Syscall};
 use super::{Action, Options};
 use crate::bpf::{Assembler, Label, NEXT};
 
@@ -20,7 +21,8 @@ pub(super) enum Block {
     Seccomp,
     Socket,
     Socketpair,
-    Ioctl,
+    Ioctl { inodes: bool },
+    Shared(Shared),
     Send { argument: u32 },
     Mknod { argument: u32, permit: Action },
     Mode { argument: u32, permit: Action },
@@ -28,7 +30,7 @@ pub(super) enum Block {
     Renameat2 { permit: Action },
 }
 
-const fn errno(value: i32) -> Action {
+pub(super) const fn errno(value: i32) -> Action {
     // Errno values are below 4096 (MAX_ERRNO).
     Action::Errno(value as u16)
 }
@@ -110,7 +112,15 @@ const FILE_TYPE: u32 = libc::S_IFMT;
 const NODE_TYPES: [u32; 4] = [0, libc::S_IFREG, libc::S_IFIFO, libc::S_IFSOCK];
 
 impl Block {
-    pub(super) fn of(rule: Rule, options: Options) -> Self {
+    pub(super) fn of(syscall: &Syscall, options: Options) -> Self {
+        match shared::answer(syscall.name).filter(|_| options.shared) {
+            Some(Shared::Ioctl) => Self::Ioctl { inodes: true },
+            Some(answer) => Self::Shared(answer),
+            None => Self::of_rule(syscall.rule, options),
+        }
+    }
+
+    fn of_rule(rule: Rule, options: Options) -> Self {
         let unless = |refuse: bool| Self::Answer(if refuse { REFUSED } else { Action::Allow });
         let permit = if options.notify_writes { Action::Notify } else { Action::Allow };
         match rule {
@@ -128,7 +138,7 @@ impl Block {
             Rule::Seccomp => Self::Seccomp,
             Rule::Socket => Self::Socket,
             Rule::Socketpair => Self::Socketpair,
-            Rule::Ioctl => Self::Ioctl,
+            Rule::Ioctl => Self::Ioctl { inodes: false },
             Rule::SendArg2 => Self::Send { argument: 2 },
             Rule::SendArg3 => Self::Send { argument: 3 },
             Rule::Names => Self::Answer(permit),
@@ -165,7 +175,8 @@ pub(super) fn emit(asm: &mut Assembler, block: Block) {
             asm.bind(local);
             unix(asm);
         }
-        Block::Ioctl => ioctl(asm),
+        Block::Ioctl { inodes } => ioctl(asm, inodes),
+        Block::Shared(answer) => shared::emit(asm, answer),
         Block::Send { argument } => {
             refuse_bits(asm, argument, MSG_FASTOPEN, errno(libc::EOPNOTSUPP), Action::Allow);
         }
@@ -192,12 +203,12 @@ const fn low_half(n: u32) -> u32 {
     16 + 8 * n
 }
 
-fn low(asm: &mut Assembler, n: u32) {
+pub(super) fn low(asm: &mut Assembler, n: u32) {
     asm.load(low_half(n));
 }
 
 /// Refuses with `refusal` if the low half of argument `n` has one of `bits`, permits otherwise.
-fn refuse_bits(asm: &mut Assembler, n: u32, bits: u32, refusal: Action, permit: Action) {
+pub(super) fn refuse_bits(asm: &mut Assembler, n: u32, bits: u32, refusal: Action, permit: Action) {
     let refuse = asm.label();
     low(asm, n);
     asm.any_set(bits, refuse, NEXT);
@@ -207,14 +218,14 @@ fn refuse_bits(asm: &mut Assembler, n: u32, bits: u32, refusal: Action, permit: 
 }
 
 /// Jumps to `target` if the accumulator is one of `values`, goes on otherwise.
-fn jump_values(asm: &mut Assembler, values: &[u32], target: Label) {
+pub(super) fn jump_values(asm: &mut Assembler, values: &[u32], target: Label) {
     for value in values {
         asm.eq(*value, target, NEXT);
     }
 }
 
 /// Permits the accumulator's `values`, answers `refusal` otherwise.
-fn allow_values(asm: &mut Assembler, values: &[u32], refusal: Action, permit: Action) {
+pub(super) fn allow_values(asm: &mut Assembler, values: &[u32], refusal: Action, permit: Action) {
     let allow = asm.label();
     jump_values(asm, values, allow);
     asm.ret(refusal.value());
@@ -277,7 +288,7 @@ fn seccomp(asm: &mut Assembler) {
 }
 
 /// Loads the socket type without its flags.
-fn socket_type(asm: &mut Assembler) {
+pub(super) fn socket_type(asm: &mut Assembler) {
     low(asm, 1);
     asm.and(!SOCK_FLAGS);
 }
@@ -326,13 +337,23 @@ fn inet(asm: &mut Assembler) {
     }
 }
 
-fn ioctl(asm: &mut Assembler) {
+/// With `inodes` nothing that a file system answers exists, unless it only asks.
+fn ioctl(asm: &mut Assembler, inodes: bool) {
     let (refuse, btrfs, unknown) = (asm.label(), asm.label(), asm.label());
     low(asm, 1);
     jump_values(asm, &REFUSED_COMMANDS, refuse);
+    let asks = asm.label();
+    if inodes {
+        jump_values(asm, &ASKING_COMMANDS, asks);
+    }
     asm.and(COMMAND_TYPE);
     asm.eq(BTRFS, btrfs, NEXT);
+    if inodes {
+        jump_values(asm, &TYPES, asks);
+        asm.goto(unknown);
+    }
     asm.eq(BCACHEFS, unknown, NEXT);
+    asm.bind(asks);
     asm.ret(Action::Allow.value());
     asm.bind(btrfs);
     low(asm, 1);

@@ -462,3 +462,42 @@ fn programs_leave_room_for_the_agents_own_filters() {
         on_both(options, |f| assert!(f.program.instructions().len() < 400));
     }
 }
+
+/// Where no namespace is: every row of the second list changes an answer, and each names a syscall.
+#[test]
+fn without_namespaces_what_they_kept_apart_is_refused() {
+    use ringfence_sys::seccomp::SHARED;
+    let names: std::collections::BTreeSet<_> = SHARED.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(names.len(), SHARED.len(), "a name stands twice");
+    for (name, _, why) in SHARED {
+        super::row(name);
+        assert!(!why.is_empty(), "{name}");
+    }
+    on_both(Options { shared: true, notify_exec: true, ..PLAIN }, |f| {
+        for family in 0..46 {
+            assert_eq!(f.call("socket", &[family, 1, 0]), EAFNOSUPPORT, "family {family}");
+        }
+        assert_eq!(f.call("socketpair", &[1, 1, 0]), Action::Allow);
+        assert_eq!(f.call("socketpair", &[1, 2, 0]), EPROTONOSUPPORT, "it can send to any name");
+        answered(f, "connect bind listen shmget shmat semget msgget mq_open fchown", EPERM);
+        assert_eq!(f.call("prlimit64", &[0, 7]), Action::Allow);
+        assert_eq!(f.call("prlimit64", &[1, 7]), EPERM);
+        assert_eq!(f.call("fchmod", &[3, 0o644]), Action::Notify);
+        assert_eq!(f.call("fchmod", &[3, 0o4755]), EPERM);
+        // Flags, ext4's version, verity, the pins of f2fs: through a descriptor that may only read.
+        for command in [0x4008_6602, 0x4008_6604, 0x4080_6685, 0xf50d, 0x9401] {
+            assert_eq!(f.call("ioctl", &[3, command]), ENOTTY, "{command:#x}");
+        }
+        for command in [2, 0x8008_6601, 0x5401, 0x541b, 0x9409] {
+            assert_eq!(f.call("ioctl", &[3, command]), Action::Allow, "{command:#x}");
+        }
+        assert_eq!(f.call("ioctl", &[3, 0x5412]), EPERM, "typing into a terminal");
+        for (command, answer) in [(1024, EINVAL), (1040, EINVAL), (1036, EINVAL)] {
+            assert_eq!(f.call("fcntl", &[3, command]), answer, "{command}");
+        }
+        assert_eq!(f.call("fcntl", &[3, 8]), Action::Allow);
+        answered(f, "getxattr lgetxattr listxattr getxattrat", EOPNOTSUPP);
+        assert_eq!(f.call("fgetxattr", &[3]), Action::Allow);
+        assert_eq!(f.call("setpriority", &[2, 0, 19]), EPERM, "all of a user's processes");
+    });
+}

@@ -18,18 +18,24 @@ use ringfence_sys::seccomp::{Action, Arch, Options, SYSCALLS, Syscall, compile, 
 
 /// Every combination of options.
 fn all_options() -> impl Iterator<Item = Options> {
-    (0..16).map(|bits| Options {
+    (0..32).map(|bits| Options {
         debug: bits & 1 != 0,
         exec_base: bits & 2 != 0,
         notify_exec: bits & 4 != 0,
-        notify_writes: bits & 8 != 0,
+        shared: bits & 8 != 0,
+        notify_writes: bits & 16 != 0,
     })
 }
 
 const ARCHES: [Arch; 2] = [Arch::X86_64, Arch::Aarch64];
 
-const PLAIN: Options =
-    Options { debug: false, exec_base: false, notify_exec: false, notify_writes: false };
+const PLAIN: Options = Options {
+    debug: false,
+    exec_base: false,
+    notify_exec: false,
+    shared: false,
+    notify_writes: false,
+};
 
 fn row(name: &str) -> &'static Syscall {
     SYSCALLS.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("no row for {name}"))
@@ -39,11 +45,12 @@ fn row(name: &str) -> &'static Syscall {
 struct Filter {
     program: Program,
     arch: Arch,
+    shared: bool,
 }
 
 impl Filter {
     fn new(options: Options, arch: Arch) -> Self {
-        Self { program: compile(options, arch).unwrap(), arch }
+        Self { program: compile(options, arch).unwrap(), arch, shared: options.shared }
     }
 
     fn has(&self, name: &str) -> bool {

@@ -66,6 +66,10 @@ fn f20_modes_with_set_id_bits_are_refused() {
                 for mode in UNMARKED.into_iter().flat_map(with_upper_halves) {
                     let answer = filter.call(name, &arguments(&[(at, mode)], junk));
                     assert_ne!(answer, EPERM, "{name} {mode:o} on {:?}", filter.arch);
+                    // Without namespaces the supervisor makes the change; the nodes are Landlock's.
+                    if filter.shared && name.contains("chmod") {
+                        assert_eq!(answer, Action::Notify, "{name} {mode:o} on {:?}", filter.arch);
+                    }
                 }
             }
         }

@@ -102,15 +102,7 @@ impl Git {
     /// `git status` and `git add` do not see them.
     #[must_use]
     pub fn mounts(&self, workspace: &Path, placeholders: &str) -> Vec<Mount> {
-        let setting = |section: &str, key: &str, value: String| Setting {
-            section: section.to_owned(),
-            subsection: None,
-            key: key.to_owned(),
-            value: Some(value),
-        };
-        let mut settings = self.settings.clone();
-        // The project belongs to whoever started the run; git inside may see another number.
-        settings.push(setting("safe", "directory", workspace.display().to_string()));
+        let mut settings = self.settings_for(workspace);
         let mut ignore = self.ignore.clone();
         if !ignore.is_empty() && !ignore.ends_with('\n') {
             ignore.push('\n');
@@ -128,6 +120,28 @@ impl Git {
         }
         mounts.push(file("/etc/gitconfig", parse::render(&settings)));
         mounts
+    }
+
+    /// The text of the settings alone, where nothing can be put in `/etc`.
+    #[must_use]
+    pub fn system_file(&self, workspace: &Path) -> String {
+        parse::render(&self.settings_for(workspace))
+    }
+
+    fn settings_for(&self, workspace: &Path) -> Vec<Setting> {
+        let mut settings = self.settings.clone();
+        // The project belongs to whoever started the run; git inside may see another number.
+        settings.push(setting("safe", "directory", workspace.display().to_string()));
+        settings
+    }
+}
+
+fn setting(section: &str, key: &str, value: String) -> Setting {
+    Setting {
+        section: section.to_owned(),
+        subsection: None,
+        key: key.to_owned(),
+        value: Some(value),
     }
 }
 

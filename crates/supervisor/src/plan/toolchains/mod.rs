@@ -323,6 +323,24 @@ impl Toolchains {
         self.secrets.retain(|secret| parts.iter().any(|part| secret.starts_with(part)));
     }
 
+    /// For a tier in which the home is another directory and nothing is copied on writing: what is there
+    /// is named, and what would have to be written is the agent's own.
+    #[must_use]
+    pub fn in_place(mut self, home: &Path) -> Self {
+        let caches = self.caches.drain(..).filter_map(|cache| cache.variable);
+        for name in caches.chain(variables::WRITTEN) {
+            self.variables.remove(name);
+        }
+        for (name, directory) in variables::BENEATH_HOME {
+            let place = home.join(directory);
+            if variables::touches(&place, self.parts.iter().map(PathBuf::as_path)) {
+                let value = place.to_string_lossy().into_owned();
+                self.variables.entry(name.to_owned()).or_insert(value);
+            }
+        }
+        self
+    }
+
     /// The mounts, in order; a part below the workspace is there already.
     pub fn mounts(&self, setting: &Setting<'_>, exec: bool) -> Result<Vec<Mount>, PlanError> {
         let mut mounts = Vec::new();
@@ -343,5 +361,27 @@ impl Toolchains {
             mounts.push(overlay(&cache.lower, &cache.target, &setting.run.cache(index), exec)?);
         }
         Ok(mounts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_copies_tools_are_named_and_caches_are_the_agents_own() {
+        let home = Path::new("/home/a");
+        let mut tools = Toolchains::default();
+        tools.parts.insert(home.join(".rustup/toolchains"));
+        tools.parts.insert(home.join(".pyenv"));
+        for (name, value) in [("CARGO_HOME", "/home/a/.cargo"), ("PYENV_ROOT", "/srv/pyenv")] {
+            tools.variables.insert(name.to_owned(), value.to_owned());
+        }
+        let named: Vec<_> = tools.in_place(home).variables.into_iter().collect();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            named,
+            [pair("PYENV_ROOT", "/srv/pyenv"), pair("RUSTUP_HOME", "/home/a/.rustup")]
+        );
     }
 }

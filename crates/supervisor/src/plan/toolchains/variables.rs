@@ -51,6 +51,18 @@ pub(super) const PATHS: [&str; 25] = [
 /// As [`PATHS`], but the tool writes beside what is seen, so the place must be the sandbox's own.
 pub(super) const WRITTEN: [&str; 4] = ["CARGO_HOME", "GOPATH", "PNPM_HOME", "GRADLE_USER_HOME"];
 
+/// Where tools look beneath the home when no variable says otherwise, with the variable that does.
+pub(super) const BENEATH_HOME: [(&str, &str); 8] = [
+    ("RUSTUP_HOME", ".rustup"),
+    ("PYENV_ROOT", ".pyenv"),
+    ("RBENV_ROOT", ".rbenv"),
+    ("NODENV_ROOT", ".nodenv"),
+    ("NVM_DIR", ".nvm"),
+    ("VOLTA_HOME", ".volta"),
+    ("ASDF_DATA_DIR", ".asdf"),
+    ("SDKMAN_DIR", ".sdkman"),
+];
+
 /// Variables that choose a version.
 pub(super) const VERSIONS: [&str; 5] =
     ["RUSTUP_TOOLCHAIN", "PYENV_VERSION", "RBENV_VERSION", "GOTOOLCHAIN", "CONDA_DEFAULT_ENV"];

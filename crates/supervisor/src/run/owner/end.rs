@@ -8,7 +8,6 @@ use ringfence_model::link::FromGateway;
 use ringfence_sys::fdpass;
 use ringfence_sys::process::wait_code;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Signal, pidfd_send_signal};
 
 use super::Owner;
 use super::inside::{build_error, exec_error};
@@ -34,6 +33,7 @@ impl Owner<'_> {
             }
         }
         let waited = wait_code(self.sandbox.init.as_fd()).unwrap_or(137);
+        self.sandbox.clear(self.keeper.as_ref().map(|keeper| keeper.pid));
         for pump in &mut self.pumps {
             pump.finish_output();
         }
@@ -43,7 +43,7 @@ impl Owner<'_> {
         self.note_removed(self.pumps.iter().map(|pump| pump.removed).sum());
         self.hear_gateway_last();
         self.hand_over_slow_ends();
-        let _ = pidfd_send_signal(&self.gateway, Signal::KILL);
+        self.end_gateway();
         self.note_group();
         let code = self.code.unwrap_or(waited);
         let cause = self.cause.clone().unwrap_or_else(|| match (&self.error, self.code) {

@@ -7,7 +7,7 @@ use ringfence_sys::seccomp;
 use ringfence_sys::seccomp::notify::Listener;
 
 use super::Owner;
-use crate::exec_seen;
+use crate::{exec_seen, inodes};
 
 impl Owner<'_> {
     pub(super) fn hear_exec(&mut self, number: u64) {
@@ -19,6 +19,10 @@ impl Owner<'_> {
             return;
         };
         let Ok(notification) = listener.receive() else { return };
+        if seccomp::inode::is_inode(notification.data.nr) {
+            inodes::answer(self.boundary, listener, &notification);
+            return self.active();
+        }
         let recorded = match exec_seen::event(listener, &notification) {
             Some(event) => self.recorder.exec(&event),
             None => Ok(()),

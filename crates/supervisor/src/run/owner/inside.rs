@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use ringfence_jail::{FromInside, INIT_NAME, Probe, StepError};
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
-use rustix::process::{Pid, Signal, pidfd_send_signal};
+use rustix::process::Pid;
 
 use super::Owner;
 use super::screen::Screen;
@@ -153,7 +153,7 @@ impl Owner<'_> {
 
     /// Kills init, and with it everything inside.
     pub(super) fn end_sandbox(&mut self) {
-        let _ = pidfd_send_signal(&self.sandbox.init, Signal::KILL);
+        self.sandbox.end();
     }
 
     pub(super) fn end_because(&mut self, cause: &str) {

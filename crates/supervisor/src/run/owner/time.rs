@@ -233,6 +233,10 @@ impl Owner<'_> {
             }
             Err(error) => self.hit("policy", format!("a new deny cannot be enforced: {error}")),
         }
+        if compiled.tier.value != self.boundary.tier {
+            let now = &compiled.tier.source;
+            self.hit("policy", format!("this tier is not permitted any more ({now})"));
+        }
     }
 }
 
