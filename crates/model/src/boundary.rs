@@ -190,6 +190,10 @@ pub struct Workspace {
     pub root: PathBuf,
     /// What may happen to it.
     pub mode: WorkspaceMode,
+    /// The repository of a linked worktree, where it lies elsewhere and is changed in place with it;
+    /// the same path inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<PathBuf>,
     /// Files and directories that ringfence created on the host to hold protected names that did
     /// not exist (mode `direct` only); removed at the end of the run or at the next start.
     pub placeholders: Vec<PathBuf>,

@@ -175,7 +175,7 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
     row(
         "RR-DIRECT-NESTED",
         When::InPlace,
-        "Repositories nested in the project and linked worktrees' main repositories are not protected: only `review` holds their hooks and settings back.",
+        "Repositories nested in the project are not protected: only `review` holds their hooks and settings back.",
     ),
     row(
         "RR-UNPROTECTED",

@@ -72,7 +72,8 @@ pub(crate) fn net(run: &RunDir, info: &RunInfo, since: Option<&str>) -> Result<N
     let name = since.unwrap_or(START);
     let since = find(&entries, name).ok_or_else(|| TakeBackError::Unknown(name.to_owned()))?;
     let store = place.store().map_err(TakeBackError::Journal)?;
-    journal::net(&info.workspace, store, &entries, since).map_err(TakeBackError::Journal)
+    let roots = place.roots(&info.workspace).map_err(TakeBackError::Journal)?;
+    journal::net(&info.workspace, roots, store, &entries, since).map_err(TakeBackError::Journal)
 }
 
 /// The moments of a run, the latest first.

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use ringfence_workspace::journal::{self, Journal, Restored, Store};
+use ringfence_workspace::journal::{self, Journal, Restored, Roots, Store};
 
 /// The program's only thread.
 const THREAD: u32 = 1;
@@ -99,7 +99,14 @@ impl Desk {
 fn open(root: &Path, store: &Path, log: &Path) -> Journal {
     let file = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
     let held = vec![b"held".to_vec()];
-    Journal::new(root, Store::open(store).unwrap(), file, &self::log(log), held).unwrap()
+    Journal::new(
+        Roots::open(root, None).unwrap(),
+        Store::open(store).unwrap(),
+        file,
+        &self::log(log),
+        held,
+    )
+    .unwrap()
 }
 
 fn log(path: &Path) -> journal::Log {
@@ -221,7 +228,7 @@ proptest! {
         let done = desk.restore(0);
         prop_assert!(done.left.is_empty(), "{done:?}");
         prop_assert_eq!(&snapshot(&desk.root), &start);
-        let net = journal::net(&desk.root, Store::open(&desk.store).unwrap(), &desk.entries(), 0);
+        let net = journal::net(&desk.root, Roots::open(&desk.root, None).unwrap(), Store::open(&desk.store).unwrap(), &desk.entries(), 0);
         // A mode that was changed through another name of the same file is told under that name.
         let net = net.unwrap().changes;
         let left = net.iter().filter(|change| change.kind != ringfence_workspace::Kind::ModeChanged);
@@ -260,7 +267,9 @@ fn the_changes_are_told_without_the_steps_between() {
         desk.act(&act);
     }
     let store = Store::open(&desk.store).unwrap();
-    let net = journal::net(&desk.root, store, &desk.entries(), 0).unwrap();
+    let net =
+        journal::net(&desk.root, Roots::open(&desk.root, None).unwrap(), store, &desk.entries(), 0)
+            .unwrap();
     let told: Vec<String> =
         net.changes.iter().map(|c| format!("{} {}", c.kind.letter(), c.shown())).collect();
     assert_eq!(told, ["M a", "A b", "D d", "D d/b", "A e", "A e/b", "D l"]);
@@ -330,7 +339,9 @@ fn fh3_without_room_for_the_journal_nothing_changes() {
         let full = fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
         let store = Store::open(&desk.store).unwrap();
         let empty = journal::read(&b""[..]).unwrap();
-        let mut journal = Journal::new(&desk.root, store, full, &empty, Vec::new()).unwrap();
+        let mut journal =
+            Journal::new(Roots::open(&desk.root, None).unwrap(), store, full, &empty, Vec::new())
+                .unwrap();
         let refused = act(&mut journal).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::StorageFull, "{number}");
         // Behind a part of a line that cannot be cut off nothing is written either.
@@ -392,8 +403,14 @@ fn f10_a_held_path_is_left_alone() {
 
 fn journal_holding(desk: &Desk, held: Vec<Vec<u8>>) -> Journal {
     let file = fs::OpenOptions::new().append(true).open(&desk.log).unwrap();
-    Journal::new(&desk.root, Store::open(&desk.store).unwrap(), file, &log(&desk.log), held)
-        .unwrap()
+    Journal::new(
+        Roots::open(&desk.root, None).unwrap(),
+        Store::open(&desk.store).unwrap(),
+        file,
+        &log(&desk.log),
+        held,
+    )
+    .unwrap()
 }
 
 /// S04: a call that failed is about nothing: what a person makes or moves there since stays.
@@ -430,4 +447,41 @@ fn what_no_moment_holds_is_not_kept() {
     let done = desk.restore(mark);
     assert!(done.left.is_empty(), "{done:?}");
     assert_eq!(fs::read_to_string(desk.root.join("b")).unwrap(), "at the moment");
+}
+
+/// A repository that lies elsewhere is part of it, with paths of its own.
+#[test]
+fn a_repository_elsewhere_is_taken_back_too() {
+    let desk = Desk::new();
+    let repository = desk.root.parent().unwrap().join("repository");
+    fs::create_dir_all(repository.join("refs")).unwrap();
+    fs::write(repository.join("refs/main"), "one").unwrap();
+    let before = snapshot(&repository);
+    let roots = || Roots::open(&desk.root, Some(&repository)).unwrap();
+    let file = || fs::OpenOptions::new().append(true).open(&desk.log).unwrap();
+    let store = || Store::open(&desk.store).unwrap();
+    let held = vec![b"//repository/config".to_vec()];
+    let mut journal = Journal::new(roots(), store(), file(), &log(&desk.log), held).unwrap();
+    journal.writing(THREAD, b"//repository/refs/main").unwrap();
+    fs::write(repository.join("refs/main"), "two").unwrap();
+    journal.making(THREAD, b"//repository/hooks").unwrap();
+    fs::create_dir(repository.join("hooks")).unwrap();
+    fs::write(repository.join("hooks/x"), "").unwrap();
+    journal.writing(THREAD, b"//repository/config").unwrap();
+    journal.moving(THREAD, b"//repository/refs", b"//repository/r", false).unwrap();
+    fs::rename(repository.join("refs"), repository.join("r")).unwrap();
+    journal.settle_left(|_| true).unwrap();
+    let net = journal::net(&desk.root, roots(), store(), &desk.entries(), 0).unwrap();
+    let told: Vec<String> =
+        net.changes.iter().map(|c| format!("{} {}", c.kind.letter(), c.shown())).collect();
+    assert!(told.contains(&"A //repository/hooks".to_owned()), "{told:?}");
+    let hook = net.changes.iter().find(|change| change.path.ends_with(b"hooks/x")).unwrap();
+    assert!(matches!(hook.class, ringfence_workspace::Class::HostExecuted(_)), "{hook:?}");
+    fs::remove_file(repository.join("hooks/x")).unwrap();
+    let done = journal::restore(&mut journal, &desk.entries(), 0).unwrap();
+    assert!(done.left.is_empty(), "{done:?}");
+    assert_eq!(snapshot(&repository), before);
+    // Without it, its paths lead nowhere.
+    let mut without = open(&desk.root, &desk.store, &desk.log);
+    without.writing(THREAD, b"//repository/refs/main").unwrap();
 }

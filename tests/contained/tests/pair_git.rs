@@ -2,10 +2,13 @@
 //! place, and nothing else ever reaches them. F10, F15.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use ringfence_contained_tests::{Fixture, Job, needs};
+use support::tree::{Tree, assert_unchanged, snapshot};
 
 fn pair(fixture: &Fixture) -> Job<'_> {
     fixture.job().flags(["--workspace", "pair"])
@@ -41,25 +44,8 @@ fn s04_a_branch_gets_its_upstream() {
     fixture.verify_ledgers();
 }
 
-/// F10, F15: whatever the lock file is and says, no setting that runs a program is written. The first
-/// script shows that the move itself is what git does.
-#[test]
-fn f10_f15_no_setting_that_runs_is_written() {
-    needs!("git", "python3");
-    let mv = "python3 -c 'import os; os.rename(\".git/config.lock\", \".git/config\")'";
-    let scripts = [
-        "git config core.hooksPath hooks".to_owned(),
-        "git config core.fsmonitor ./x; git config alias.x '!sh'; git remote add evil https://evil.test/x".to_owned(),
-        format!("cp .git/config .git/config.lock; printf '[core]\\n\\tfsmonitor = x\\n' >> .git/config.lock; {mv}"),
-        format!("printf '[core]\\n\\tsshCommand = x\\n' > x; ln -s ../x .git/config.lock; {mv}"),
-        format!("printf '[branch \"a\"]\\n\\tremote = .\\n[core]\\n\\teditor = x' > .git/config.lock; {mv}"),
-        format!("mkfifo .git/config.lock; timeout 5 {mv}"),
-        format!("head -c 1000000 /dev/zero > .git/config.lock; {mv}"),
-        format!("ln .git/config .git/config.lock; {mv}"),
-        format!("mkdir .git/config.lock; {mv}"),
-        // What was judged is what is written: a text that changes meanwhile changes nothing.
-        format!(
-            "python3 - <<'END'
+/// What was judged is what is written: a text that changes meanwhile changes nothing.
+const SWAP: &str = "python3 - <<'END'
 import os, threading
 good = open('.git/config').read() + '[push]\\n\\tdefault = simple\\n'
 evil = good + '[core]\\n\\tpager = x\\n'
@@ -77,8 +63,25 @@ for _ in range(300):
     except OSError: pass
 stop = True
 for t in threads: t.join()
-END"
-        ),
+END";
+
+/// F10, F15: whatever the lock file is and says, no setting that runs a program is written. The first
+/// script shows that the move itself is what git does.
+#[test]
+fn f10_f15_no_setting_that_runs_is_written() {
+    needs!("git", "python3");
+    let mv = "python3 -c 'import os; os.rename(\".git/config.lock\", \".git/config\")'";
+    let scripts = [
+        "git config core.hooksPath hooks".to_owned(),
+        "git config core.fsmonitor ./x; git config alias.x '!sh'; git remote add evil https://evil.test/x".to_owned(),
+        format!("cp .git/config .git/config.lock; printf '[core]\\n\\tfsmonitor = x\\n' >> .git/config.lock; {mv}"),
+        format!("printf '[core]\\n\\tsshCommand = x\\n' > x; ln -s ../x .git/config.lock; {mv}"),
+        format!("printf '[branch \"a\"]\\n\\tremote = .\\n[core]\\n\\teditor = x' > .git/config.lock; {mv}"),
+        format!("mkfifo .git/config.lock; timeout 5 {mv}"),
+        format!("head -c 1000000 /dev/zero > .git/config.lock; {mv}"),
+        format!("ln .git/config .git/config.lock; {mv}"),
+        format!("mkdir .git/config.lock; {mv}"),
+        SWAP.to_owned(),
         "echo x >> .git/config; exec 3<>.git/config; echo x > /proc/self/fd/3".to_owned(),
     ];
     for script in scripts {
@@ -109,4 +112,67 @@ fn f10_in_direct_the_settings_are_held_whole() {
     let outcome = direct.sh("git config branch.topic.remote .");
     assert_ne!(outcome.code, 0, "{outcome:?}");
     assert_eq!(settings(&fixture), before);
+}
+
+/// A linked worktree of the fixture's project beside it, and another one.
+fn linked(fixture: &Fixture) -> std::path::PathBuf {
+    let project = fixture.project();
+    let add = "git worktree add -q ../tree -b tree && git worktree add -q ../other -b other";
+    let made = fixture.unprotected(&format!("{add} && mkdir ../tree/hooks-here"));
+    assert_eq!(made.code, 0, "{made:?}");
+    let config = project.join(".git/config");
+    let hooks = fs::read_to_string(&config).unwrap() + "[core]\n\thooksPath = hooks-here\n";
+    fs::write(config, hooks).unwrap();
+    project.parent().unwrap().join("tree")
+}
+
+const PLANT: &str = "
+plant() { (echo PLANTED >> \"$1\") 2>/dev/null; (mkdir -p \"$(dirname \"$1\")\"; echo PLANTED > \"$1\") 2>/dev/null; }
+common=$(git rev-parse --git-common-dir); own=$(git rev-parse --git-dir)
+for name in config config.worktree commondir hooks/post-commit modules/x/config worktrees/other/commondir \
+    worktrees/other/gitdir worktrees/other/HEAD worktrees/new/commondir; do plant \"$common/$name\"; done
+for name in commondir gitdir config.worktree; do plant \"$own/$name\"; done
+plant hooks-here/post-commit; plant .git; mv \"$own\" \"$common/moved\" 2>/dev/null
+mv \"$common/worktrees\" \"$common/w\" 2>/dev/null; rm -rf \"$common/worktrees/other\" \"$common/hooks\" 2>/dev/null; true";
+
+/// F10, F15: a linked worktree's repository belongs to the workspace: commits work, what the host runs
+/// is held, the other worktrees are out of reach, and all of it is taken back.
+#[test]
+fn f10_f16_s04_a_linked_worktree_commits_and_plants_nothing() {
+    needs!("git");
+    for mode in ["pair", "direct", "review"] {
+        let fixture = Fixture::new();
+        let tree = linked(&fixture);
+        let common = fixture.project().join(".git");
+        let before = (snapshot(&tree), snapshot(&common));
+        let job = fixture.job().directory(&tree).flags(["--workspace", mode]);
+        let commit = "echo a > a && git add a && git commit -qm a && git log -1 --format=%s";
+        let outcome = job.sh(&format!("{commit}; {PLANT}"));
+        let planted = |tree: &Tree| {
+            tree.iter().find(|(_, state)| state.contains("80, 76, 65, 78, 84, 69, 68")).is_some()
+        };
+        assert!(!planted(&snapshot(&common)), "{mode}: {outcome:?}");
+        if mode == "review" {
+            assert!(outcome.stderr.contains("Read-only"), "{outcome:?}");
+            continue;
+        }
+        assert!(outcome.stdout.contains("a\n"), "{mode}: {outcome:?}");
+        assert!(!planted(&snapshot(&tree)), "{mode}: {outcome:?}");
+        assert_ne!(snapshot(&common), before.1, "{mode}: it has committed");
+        let held = ["hooks", "worktrees/other/HEAD", "worktrees/tree/gitdir", "config"];
+        assert!(held.iter().all(|name| common.join(name).exists()), "{mode}: {outcome:?}");
+        if mode == "pair" {
+            let diff = fixture.job().directory(&tree).verb(&["diff", "--stat"]);
+            assert!(diff.stdout.contains("//repository/refs/heads/tree"), "{diff:?}");
+            let restored = fixture.job().directory(&tree).verb(&["restore"]);
+            assert_eq!(restored.code, 0, "{restored:?}");
+            assert_unchanged(&tree, &before.0, "the worktree");
+            assert_unchanged(&common, &before.1, "its repository");
+        }
+    }
+    let fixture = Fixture::new();
+    let tree = linked(&fixture);
+    let control = fixture.job().directory(&tree).unprotected_sh(PLANT);
+    let hooks = fs::read_to_string(fixture.project().join(".git/config")).unwrap();
+    assert!(hooks.contains("PLANTED"), "control group: {control:?}");
 }

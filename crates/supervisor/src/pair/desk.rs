@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use ringfence_control::Taken;
 use ringfence_model::text::visible_bytes;
-use ringfence_workspace::journal::{self, Entry, Journal, Log, Store};
+use ringfence_workspace::journal::{self, Entry, Journal, Log, Roots, Store};
+use serde::{Deserialize, Serialize};
+
+use super::trees::Trees;
 
 use crate::limits::RESTORE_LEFT_SHOWN;
 use crate::rundir::RunDir;
@@ -22,24 +25,32 @@ const BEFORE: &str = "before-restore-";
 pub struct Place {
     log: PathBuf,
     kept: PathBuf,
-    held: PathBuf,
+    trees: PathBuf,
+}
+
+/// What is written down of the trees for those who take back after the run.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    repository: Option<PathBuf>,
+    held: Vec<journal::Path>,
 }
 
 impl Place {
     /// In the run's directory.
     pub fn of(run: &RunDir) -> Self {
         let at = run.file("pair");
-        Self { log: at.join("journal.jsonl"), kept: at.join("kept"), held: at.join("held.json") }
+        Self { log: at.join("journal.jsonl"), kept: at.join("kept"), trees: at.join("trees.json") }
     }
 
-    /// Makes it, for a workspace of which the agent cannot change the paths `held`.
+    /// Makes it, for trees of which the agent cannot change the paths `held`.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn make(&self, held: &[journal::Path]) -> io::Result<()> {
+    pub fn make(&self, trees: &Trees, held: Vec<journal::Path>) -> io::Result<()> {
         crate::paths::make_private(&self.kept)
             .map_err(|error| io::Error::other(error.to_string()))?;
-        fs::write(&self.held, serde_json::to_vec(held)?)?;
+        let written = Written { repository: trees.repository().map(Path::to_owned), held };
+        fs::write(&self.trees, serde_json::to_vec(&written)?)?;
         File::create(&self.log).map(drop)
     }
 
@@ -63,10 +74,16 @@ impl Place {
         journal::read(BufReader::new(file)).map_err(io::Error::other)
     }
 
-    /// Paths that the agent cannot change, relative to the workspace.
-    fn held(&self) -> io::Result<Vec<Vec<u8>>> {
-        let held: Vec<journal::Path> = serde_json::from_slice(&fs::read(&self.held)?)?;
-        Ok(held.into_iter().map(|path| path.0).collect())
+    fn written(&self) -> io::Result<Written> {
+        Ok(serde_json::from_slice(&fs::read(&self.trees)?)?)
+    }
+
+    /// The trees of the workspace, opened.
+    ///
+    /// # Errors
+    /// They are not known, or cannot be opened.
+    pub fn roots(&self, workspace: &Path) -> io::Result<Roots> {
+        Trees::new(workspace, self.written()?.repository.as_deref()).open()
     }
 
     /// Whether anything was changed.
@@ -88,7 +105,8 @@ impl Place {
     /// It or the workspace cannot be opened.
     pub fn journal(&self, workspace: &Path) -> io::Result<Journal> {
         let file = fs::OpenOptions::new().append(true).open(&self.log)?;
-        Journal::new(workspace, self.store()?, file, &self.read()?, self.held()?)
+        let held = self.written()?.held.into_iter().map(|path| path.0).collect();
+        Journal::new(self.roots(workspace)?, self.store()?, file, &self.read()?, held)
     }
 
     /// Names a moment. `open` are files that programs have open for writing: they are kept as they

@@ -8,27 +8,32 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use ringfence_workspace::journal::Journal;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::trees::Trees;
 use crate::home::git::local;
 use crate::limits::GIT_LOCAL_BYTES;
 use crate::load::read_up_to;
 
-const SETTINGS: &str = ".git/config";
-const LOCK: &str = ".git/config.lock";
+const SETTINGS: &[u8] = b".git/config";
+const ELSEWHERE: &[u8] = b"//repository/config";
+const LOCK: &str = "config.lock";
 
 /// Whether a move is git's way to write the repository's settings, and they are held.
 pub fn is_write(journal: &Journal, from: &[u8], to: &[u8], exchange: bool) -> bool {
-    from == LOCK.as_bytes() && to == SETTINGS.as_bytes() && !exchange && journal.holds(to)
+    (to == SETTINGS || to == ELSEWHERE)
+        && from.strip_prefix(to) == Some(b".lock")
+        && !exchange
+        && journal.holds(to)
 }
 
 /// A change that was judged and not yet made.
 pub struct Change {
-    root: OwnedFd,
+    /// The repository's directory.
+    directory: OwnedFd,
     file: File,
     written: local::Written,
 }
@@ -49,12 +54,16 @@ impl Change {
     ///
     /// # Errors
     /// [`Refusal`]: the kernel refuses the call, as it would without this.
-    pub fn judge(workspace: &Path) -> Result<Self, Refusal> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(workspace, flags, Mode::empty()).map_err(io::Error::from)?;
-        let (file, old) = read(&root, SETTINGS, OFlags::RDWR)?;
-        let (_, new) = read(&root, LOCK, OFlags::RDONLY)?;
-        Ok(Self { root, file, written: local::write(&old, &new)? })
+    pub fn judge(trees: &Trees, file: &[u8]) -> Result<Self, Refusal> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = match trees.repository().filter(|_| file == ELSEWHERE) {
+            Some(repository) => rustix::fs::open(repository, flags, Mode::empty()),
+            None => rustix::fs::open(trees.workspace().join(".git"), flags, Mode::empty()),
+        };
+        let directory = directory.map_err(io::Error::from)?;
+        let (file, old) = read(&directory, "config", OFlags::RDWR)?;
+        let (_, new) = read(&directory, LOCK, OFlags::RDONLY)?;
+        Ok(Self { directory, file, written: local::write(&old, &new)? })
     }
 
     /// What it is, for the record; `None` where nothing is changed.
@@ -73,15 +82,14 @@ impl Change {
             self.file.write_all(text.as_bytes())?;
             self.file.set_len(text.len() as u64)?;
         }
-        Ok(rustix::fs::unlinkat(&self.root, LOCK, AtFlags::empty())?)
+        Ok(rustix::fs::unlinkat(&self.directory, LOCK, AtFlags::empty())?)
     }
 }
 
-/// A regular file beneath the workspace, no link on the way, and what it holds.
-fn read(root: &OwnedFd, path: &str, access: OFlags) -> io::Result<(File, String)> {
+/// A regular file of a directory, and what it holds.
+fn read(directory: &OwnedFd, name: &str, access: OFlags) -> io::Result<(File, String)> {
     let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let file = File::from(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?);
+    let file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Err(Errno::INVAL.into());
     }

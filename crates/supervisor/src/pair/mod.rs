@@ -12,18 +12,16 @@ mod open_files;
 mod outcome;
 mod resolve;
 mod serve;
+mod trees;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
-use ringfence_model::boundary::{Access, Boundary, MountKind, Tier};
+use ringfence_model::boundary::{Boundary, Tier};
 use ringfence_sys::fdpass;
 use ringfence_sys::process::{
     Namespaces, Side, close_all_but, exit_now, fork_into, scrub_arguments_and_environment,
 };
-use ringfence_workspace::journal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal};
 
@@ -32,28 +30,7 @@ use crate::limits::KEEPER_FAREWELL_MS;
 
 pub use desk::{Place, START, find};
 pub use message::{FromKeeper, ToKeeper};
-
-/// The paths of the workspace that the agent cannot change, whatever the journal hears of its calls:
-/// `more` than the plan's mounts tell.
-pub fn held(boundary: &Boundary, more: &[PathBuf]) -> Vec<journal::Path> {
-    let root = &boundary.workspace.root;
-    let fixed = boundary.mounts.iter().filter(|mount| match mount.kind {
-        MountKind::Bind { access, .. } => access == Access::ReadOnly,
-        MountKind::Pin | MountKind::Anchor | MountKind::Directory { .. } => false,
-        _ => true,
-    });
-    let paths =
-        fixed.map(|mount| &mount.target).chain(&boundary.workspace.placeholders).chain(more);
-    let beneath = paths.filter_map(|path| path.strip_prefix(root).ok());
-    let mut held: Vec<_> = beneath
-        .map(|path| path.as_os_str().as_bytes())
-        .filter(|path| !path.is_empty())
-        .map(|path| journal::Path(path.to_vec()))
-        .collect();
-    held.sort_unstable();
-    held.dedup();
-    held
-}
+pub use trees::{Trees, held};
 
 /// The supervisor's end.
 #[derive(Debug)]
@@ -73,7 +50,7 @@ impl Keeper {
     /// What `clone3(2)` or `socketpair(2)` says.
     pub fn start(place: Place, boundary: &Boundary) -> io::Result<Self> {
         let (link, inner) = fdpass::pair()?;
-        let workspace = boundary.workspace.root.clone();
+        let trees = Trees::of(&boundary.workspace);
         let alone = (boundary.tier == Tier::Landlock).then(|| boundary.clone());
         match fork_into(Namespaces::NONE)? {
             Side::Child => {
@@ -85,7 +62,7 @@ impl Keeper {
                 }
                 scrub_arguments_and_environment(c"ringfence-keeper");
                 let _ = rustix::thread::set_name(c"ringfence-keep");
-                let desk = serve::Desk { link: inner, place, workspace, alone };
+                let desk = serve::Desk { link: inner, place, trees, alone };
                 exit_now(if serve::serve(desk).is_ok() { 0 } else { 70 })
             }
             Side::Parent { pid, pidfd } => Ok(Self { link, pid, process: pidfd, next: 1 }),

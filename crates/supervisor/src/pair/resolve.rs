@@ -9,20 +9,21 @@ mod walk;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use ringfence_sys::seccomp::changes::Named;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::trees::Trees;
 use crate::limits::GENERATIONS;
 use walk::{Followed, Walk};
 
 /// What a name stands for.
 #[derive(Debug)]
 pub enum Place {
-    /// A path relative to the workspace; the workspace itself is empty.
+    /// A path of the workspace, as the journal calls it.
     Inside(Vec<u8>),
     /// Nothing of the workspace.
     Outside,
@@ -40,11 +41,10 @@ impl Place {
     }
 }
 
-/// The sandbox's root and where the workspace is in it.
+/// The sandbox's root, and which trees of it are the workspace.
 pub struct Resolver {
     root: OwnedFd,
-    /// The workspace's path.
-    workspace: Vec<u8>,
+    trees: Trees,
     /// The name of the sandbox's pid namespace (namespaces(7)).
     processes: PathBuf,
 }
@@ -54,10 +54,9 @@ impl Resolver {
     ///
     /// # Errors
     /// Its root cannot be opened: the process is gone.
-    pub fn new(pid: u32, workspace: &std::path::Path) -> io::Result<Self> {
+    pub fn new(pid: u32, trees: Trees) -> io::Result<Self> {
         let root = open(&format!("/proc/{pid}/root"))?;
-        let workspace = workspace.as_os_str().as_bytes().to_vec();
-        Ok(Self { root, workspace, processes: fs::read_link(format!("/proc/{pid}/ns/pid"))? })
+        Ok(Self { root, trees, processes: fs::read_link(format!("/proc/{pid}/ns/pid"))? })
     }
 
     /// The processes of the sandbox, as the host counts them.
@@ -88,7 +87,7 @@ impl Resolver {
         let mut walk = Walk::new(&self.root, caller);
         match walk.last(start, &named.path, named.follow)? {
             Followed::Name { parent, name } => {
-                let above = self.beneath(&path_of(&parent)?);
+                let above = self.trees.inside(&path_of(&parent)?);
                 Ok(above.map_or(Place::Outside, |above| Place::Inside(join(&above, &name))))
             }
             Followed::Object(object) => self.object(object),
@@ -110,7 +109,7 @@ impl Resolver {
             _ => return Ok(Place::Outside),
         }
         let path = path_of(&object)?;
-        let Some(inside) = self.beneath(&path) else { return Ok(Place::Outside) };
+        let Some(inside) = self.trees.inside(&path) else { return Ok(Place::Outside) };
         // It may have lost that name, and another may have it now.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
@@ -121,15 +120,6 @@ impl Resolver {
                 Ok(Place::Inside(inside))
             }
             _ => Ok(Place::Open(object)),
-        }
-    }
-
-    /// A path of the sandbox relative to the workspace.
-    fn beneath(&self, path: &[u8]) -> Option<Vec<u8>> {
-        match path.strip_prefix(self.workspace.as_slice())? {
-            [] => Some(Vec::new()),
-            [b'/', rest @ ..] => Some(rest.to_vec()),
-            _ => None,
         }
     }
 }

@@ -7,7 +7,6 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use ringfence_model::boundary::Boundary;
 use ringfence_model::event::Event;
@@ -26,6 +25,7 @@ use super::message::{FromKeeper, ToKeeper};
 use super::open_files::open_for_writing;
 use super::outcome::Calls;
 use super::resolve::{Place, Resolver, will_fail};
+use super::trees::Trees;
 use crate::clock::{self, Moment};
 use crate::limits::{CALL_LOOKED_AT_MS, SETTINGS_REFUSALS};
 use crate::{exec_seen, inodes};
@@ -37,7 +37,7 @@ pub struct Desk {
     /// The journal on disk.
     pub place: desk::Place,
     /// The workspace.
-    pub workspace: PathBuf,
+    pub trees: Trees,
     /// In tier landlock: the plan, by which changes of modes and times are made here (`inodes`).
     pub alone: Option<Boundary>,
 }
@@ -78,8 +78,8 @@ enum Answer {
 enum Kept {
     /// Nothing more.
     GoOn,
-    /// It writes the repository's settings.
-    Settings,
+    /// It writes the repository's settings, in this file.
+    Settings(Vec<u8>),
 }
 
 /// Serves until the supervisor hangs up.
@@ -87,7 +87,7 @@ enum Kept {
 /// # Errors
 /// The journal cannot be opened.
 pub fn serve(desk: Desk) -> io::Result<()> {
-    let journal = desk.place.journal(&desk.workspace)?;
+    let journal = desk.place.journal(desk.trees.workspace())?;
     let mut keeper = Keeper {
         desk,
         journal,
@@ -223,7 +223,7 @@ impl Keeper {
     /// Keeps what a call replaces.
     fn keep(&mut self, seen: &Notification, changing: &Changing) -> Result<Answer, Over> {
         if self.resolver.is_none() {
-            match Resolver::new(seen.pid, &self.desk.workspace) {
+            match Resolver::new(seen.pid, self.desk.trees.clone()) {
                 Ok(resolver) => self.resolver = Some(resolver),
                 Err(error) => return self.fault(&error),
             }
@@ -233,14 +233,14 @@ impl Keeper {
                 self.calls.went_on(seen.pid, seen.data.nr);
                 Ok(Answer::GoOn)
             }
-            Ok(Kept::Settings) => self.settings(),
+            Ok(Kept::Settings(file)) => self.settings(&file),
             Err(error) => self.fault(&error),
         }
     }
 
     /// Writes the repository's settings in the caller's place, as far as that is harmless.
-    fn settings(&mut self) -> Result<Answer, Over> {
-        let change = match Change::judge(&self.desk.workspace) {
+    fn settings(&mut self, file: &[u8]) -> Result<Answer, Over> {
+        let change = match Change::judge(&self.desk.trees, file) {
             Ok(change) => change,
             Err(refusal) => {
                 let what = refusal.to_string();
@@ -290,7 +290,7 @@ impl Keeper {
             }
             Changing::Moved { from, to, exchange } => match (inside(from)?, inside(to)?) {
                 (Some(from), Some(to)) if is_write(journal, &from, &to, *exchange) => {
-                    return Ok(Kept::Settings);
+                    return Ok(Kept::Settings(to));
                 }
                 (Some(from), Some(to)) => journal.moving(by, &from, &to, *exchange)?,
                 // Across the edge of the workspace: the kernel refuses to move between mounts.

@@ -45,7 +45,10 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     let mut notes = notes(compiled, setting);
     notes.extend_from_slice(&tools.notes);
     mounts.extend(tool_places(tools.mounts(setting, exec)?, &mut notes)?);
-    mounts.extend(worktree::repository(compiled, setting.home)?);
+    // A repository elsewhere is shown, never opened: what it protects could not be held there.
+    let linked = worktree::linked(compiled, setting.home);
+    let shown = linked.map(|linked| linked.mount(WorkspaceMode::ReadOnly));
+    mounts.extend(shown.transpose()?);
     let held = Held::find(compiled, setting)?;
     for grant in grants(compiled, setting.start_unix_s) {
         mounts.push(place(&grant.path, Access::ReadOnly, true)?);
@@ -71,6 +74,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
             workspace: Workspace {
                 root: root.clone(),
                 mode: setting.mode,
+                repository: None,
                 placeholders: Vec::new(),
             },
             network: Network { publish: Vec::new(), named_ports: Vec::new(), resolver: None },
@@ -97,7 +101,7 @@ fn git_settings(
     root: &Path,
     notes: &mut Vec<String>,
 ) -> Result<(String, Mount), PlanError> {
-    let git = home::git::read(setting.home, root, setting.variable);
+    let git = home::git::read(setting.home, root, None, setting.variable);
     let of_the_run = setting.run.file(BROUGHT);
     let path = of_the_run.join("gitconfig");
     let content = git.system_file(root);
@@ -274,7 +278,7 @@ struct Held {
 
 impl Held {
     fn find(compiled: &Compiled, setting: &Setting<'_>) -> Result<Self, PlanError> {
-        let holds = protect::plan(compiled, setting)?.mounts.into_iter();
+        let holds = protect::plan(compiled, setting, None)?.mounts.into_iter();
         let holds = holds.filter(|mount| matches!(mount.kind, MountKind::Hold));
         Ok(Self { paths: holds.map(|mount| mount.target).collect() })
     }

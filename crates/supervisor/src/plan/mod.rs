@@ -148,11 +148,13 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     for grant in grants(compiled, setting.start_unix_s) {
         mounts.push(bind(&grant.path, &grant.path, grant.access, true, true)?);
     }
-    mounts.extend(worktree::repository(compiled, setting.home)?);
+    let linked = worktree::linked(compiled, setting.home);
+    mounts.extend(linked.as_ref().map(|linked| linked.mount(setting.mode)).transpose()?);
     workspace_mounts(compiled, setting, exec, &mut mounts)?;
-    let protected = protect::plan(compiled, setting)?;
+    let protected = protect::plan(compiled, setting, linked.as_ref())?;
     let root = &compiled.workspace.root;
-    let git = home::git::read(setting.home, root, setting.variable);
+    let repository = linked.as_ref().map(|linked| &*linked.repository);
+    let git = home::git::read(setting.home, root, repository, setting.variable);
     mounts.extend(git.mounts(root, &protected.placeholders.ignore(root)));
     mounts.extend(protected.mounts);
     let of_bundles = bundles(compiled, setting);
@@ -170,6 +172,10 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
         .entry("GIT_CONFIG_SYSTEM".to_owned())
         .or_insert_with(|| "/etc/gitconfig".to_owned());
     let mut notes = notes(tools.notes, &hidden.unmatched, hidden.watch.as_ref());
+    if git.signs() {
+        environment::unsigned(&mut environment);
+    }
+    notes.extend(git.refusals(root, setting.mode, linked.is_some()));
     notes.extend(git.notes);
     Ok(Plan {
         boundary: Boundary {
@@ -178,6 +184,9 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
             workspace: Workspace {
                 root: compiled.workspace.root.clone(),
                 mode: setting.mode,
+                repository: linked
+                    .filter(|_| setting.mode.writes_in_place())
+                    .map(|linked| linked.repository),
                 placeholders: protected.placeholders.paths(),
             },
             network: Network {

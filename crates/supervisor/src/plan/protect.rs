@@ -14,6 +14,7 @@ use ringfence_policy::{Compiled, PROTECTED};
 use ringfence_sys::mounts;
 use rustix::fs::{Mode, OFlags};
 
+use super::worktree::Linked;
 use super::{PlanError, Setting};
 use crate::home::git::settings_of;
 use crate::rundir::Cleanup;
@@ -24,12 +25,12 @@ const COMMON_DIRECTORY: &str = ".git/commondir";
 
 /// What a placeholder says where an empty file would be an error to its reader: the same as none.
 const NEUTRAL: [(&str, &str); 3] =
-    [(COMMON_DIRECTORY, ".\n"), (".mcp.json", "{}\n"), ("ringfence.toml", "version = 1\n")];
+    [("commondir", ".\n"), (".mcp.json", "{}\n"), ("ringfence.toml", "version = 1\n")];
 
 const LONGEST_NEUTRAL: u64 = 12;
 
 fn neutral(relative: &Path) -> &'static str {
-    NEUTRAL.iter().find(|(path, _)| Path::new(path) == relative).map_or("", |(_, text)| text)
+    NEUTRAL.iter().find(|(name, _)| relative.ends_with(name)).map_or("", |(_, text)| text)
 }
 
 /// What to create on the host for the time of the run, parents first.
@@ -97,9 +98,7 @@ fn make(path: &Path, directory: bool, content: &str) -> io::Result<()> {
 /// # Errors
 /// What the file system says.
 pub fn make_placeholder(path: &Path, directory: bool) -> io::Result<()> {
-    let content =
-        NEUTRAL.iter().find(|(name, _)| path.ends_with(name)).map_or("", |(_, text)| text);
-    make(path, directory, content)
+    make(path, directory, neutral(path))
 }
 
 /// Removes placeholders: only empty directories and files with nothing but a placeholder's content,
@@ -135,34 +134,38 @@ pub struct Protection {
 
 /// Plans the protection of everything that the agent may change in place: the workspace in the modes
 /// `pair` and `direct`, and every directory that is granted for writing.
-pub fn plan(compiled: &Compiled, setting: &Setting<'_>) -> Result<Protection, PlanError> {
+pub fn plan(
+    compiled: &Compiled,
+    setting: &Setting<'_>,
+    linked: Option<&Linked>,
+) -> Result<Protection, PlanError> {
     let mut protection = Protection::default();
     let workspace = &compiled.workspace.root;
     if setting.mode.writes_in_place() {
-        protection.add(protect(workspace, compiled, setting)?);
+        let mut found = protect(workspace, compiled, setting)?;
+        if let Some(linked) = linked {
+            // The repository's settings name hooks in the worktree.
+            found.add_named(&git_names(&linked.repository, workspace).hooks, compiled)?;
+        }
+        protection.add(found.finish());
+        if let Some(linked) = linked {
+            protection.add(protect_linked(linked, compiled, setting)?);
+        }
     }
     for grant in &compiled.files {
         if grant.access == Access::ReadWrite && grant.path.is_dir() {
-            protection.add(protect(&grant.path, compiled, setting)?);
+            protection.add(protect(&grant.path, compiled, setting)?.finish());
         }
     }
     Ok(protection)
 }
 
-fn protect(
-    root: &Path,
+fn protect<'a>(
+    root: &'a Path,
     compiled: &Compiled,
     setting: &Setting<'_>,
-) -> Result<Protection, PlanError> {
-    let mut found = Found::new(root);
-    // Placeholders of another living run are placeholders here too: whoever ends last removes them.
-    found.shared = setting
-        .run
-        .others()
-        .iter()
-        .filter_map(|other| other.read_json::<Cleanup>("cleanup.json").ok())
-        .flat_map(|cleanup| cleanup.placeholders)
-        .collect();
+) -> Result<Found<'a>, PlanError> {
+    let mut found = Found::new(root, setting);
     for relative in &compiled.workspace.protected {
         let directory =
             PROTECTED.iter().find(|row| row.path == relative).is_none_or(|row| row.directory);
@@ -171,35 +174,65 @@ fn protect(
     if compiled.workspace.protected.iter().any(|path| path == ".git/config") {
         found.add(Path::new(COMMON_DIRECTORY), false)?;
     }
-    for named in git_names(root) {
-        if compiled.workspace.protected.iter().any(|path| path == ".git/hooks") {
-            found.add_existing(&named)?;
-        }
-    }
+    let names = git_names(&root.join(".git"), root);
+    found.add_named(&names.hooks, compiled)?;
+    found.add_named(&names.settings, compiled)?;
     for definition in setting.definitions {
         if let Ok(relative) = definition.strip_prefix(root) {
             found.add(relative, false)?;
         }
     }
-    Ok(found.finish())
+    Ok(found)
 }
 
-/// Paths inside `root` from which its git takes hooks or further settings (`core.hooksPath`,
-/// `include.path`): what the agent writes there the host would run.
-fn git_names(root: &Path) -> Vec<PathBuf> {
-    let git = root.join(".git");
-    let mut names = Vec::new();
-    for setting in settings_of(&git.join("config")) {
-        let base = match (setting.section.as_str(), setting.key.as_str()) {
-            ("core", "hookspath") => root,
-            ("include" | "includeif", "path") => git.as_path(),
+/// A worktree's repository: what is protected in `.git` elsewhere, and all other worktrees.
+fn protect_linked(
+    linked: &Linked,
+    compiled: &Compiled,
+    setting: &Setting<'_>,
+) -> Result<Protection, PlanError> {
+    let repository = &linked.repository;
+    let protected = &compiled.workspace.protected;
+    let mut found = Found::new(repository, setting);
+    for row in PROTECTED.iter().filter(|row| protected.iter().any(|path| path == row.path)) {
+        if let Ok(relative) = Path::new(row.path).strip_prefix(".git") {
+            found.add(relative, row.directory)?;
+        }
+    }
+    found.add(Path::new("commondir"), false)?;
+    found.add_named(&git_names(repository, repository).settings, compiled)?;
+    let mut protection = found.finish();
+    if protected.iter().any(|path| path == ".git/worktrees") {
+        protection.mounts.push(linked.own_mount()?);
+        let mut own = Found::new(&linked.own, setting);
+        for name in ["commondir", "gitdir", "config.worktree"] {
+            own.add(Path::new(name), false)?;
+        }
+        protection.add(own.finish());
+    }
+    Ok(protection)
+}
+
+/// Where a repository's git takes hooks and further settings from (`core.hooksPath`, `include.path`):
+/// what the agent writes there the host would run. Relative to `tree`; what lies outside of it cannot
+/// be changed through it.
+struct Named {
+    hooks: Vec<PathBuf>,
+    settings: Vec<PathBuf>,
+}
+
+fn git_names(repository: &Path, tree: &Path) -> Named {
+    let mut named = Named { hooks: Vec::new(), settings: Vec::new() };
+    for setting in settings_of(&repository.join("config")) {
+        let (base, list) = match (setting.section.as_str(), setting.key.as_str()) {
+            ("core", "hookspath") => (tree, &mut named.hooks),
+            ("include" | "includeif", "path") => (repository, &mut named.settings),
             _ => continue,
         };
-        // What lies outside the tree cannot be changed through it.
         let resolved = fs::canonicalize(base.join(setting.value.unwrap_or_default())).ok();
-        names.extend(resolved.and_then(|path| Some(path.strip_prefix(root).ok()?.to_owned())));
+        list.extend(resolved.and_then(|path| Some(path.strip_prefix(tree).ok()?.to_owned())));
     }
-    names
+    named
 }
 
 impl Protection {
@@ -218,13 +251,24 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn new(root: &'a Path) -> Self {
-        Self {
-            root,
-            pins: BTreeSet::new(),
-            holds: BTreeSet::new(),
-            missing: Vec::new(),
-            shared: BTreeSet::new(),
+    fn new(root: &'a Path, setting: &Setting<'_>) -> Self {
+        // Placeholders of another living run are placeholders here too: whoever ends last removes them.
+        let others = setting.run.others();
+        let cleanups =
+            others.iter().filter_map(|other| other.read_json::<Cleanup>("cleanup.json").ok());
+        Self::sharing(root, cleanups.flat_map(|cleanup| cleanup.placeholders).collect())
+    }
+
+    fn sharing(root: &'a Path, shared: BTreeSet<PathBuf>) -> Self {
+        let (pins, holds) = (BTreeSet::new(), BTreeSet::new());
+        Self { root, pins, holds, missing: Vec::new(), shared }
+    }
+
+    /// Places that settings of git name, as long as hooks are protected.
+    fn add_named(&mut self, names: &[PathBuf], compiled: &Compiled) -> Result<(), PlanError> {
+        match compiled.workspace.protected.iter().any(|path| path == ".git/hooks") {
+            true => names.iter().try_for_each(|name| self.add_existing(name)),
+            false => Ok(()),
         }
     }
 
@@ -301,7 +345,7 @@ mod tests {
     use super::*;
 
     fn found(root: &Path) -> Found<'_> {
-        Found::new(root)
+        Found::sharing(root, BTreeSet::new())
     }
 
     #[test]

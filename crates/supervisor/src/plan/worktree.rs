@@ -1,45 +1,71 @@
-//! A linked worktree as the workspace: its repository lies elsewhere and is shown read-only, so that git
-//! can look at history and state.
+//! A linked worktree as the workspace: its repository lies elsewhere, and belongs to it. In the modes that
+//! change the project in place the agent commits to it; elsewhere it is shown, so that git can look at
+//! history and state.
 //!
 //! The worktree's `.git` file came with the project and may name any place. It counts only where that place
 //! is a repository that names this worktree in turn, and the repository is where it lies, never where
-//! `commondir` says: a project cannot make a directory of the host visible by naming it.
+//! `commondir` says: a project cannot open a directory of the host by naming it.
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ringfence_model::boundary::{Access, Mount};
+use ringfence_model::boundary::{Access, Mount, WorkspaceMode};
 use ringfence_policy::Compiled;
 
 use super::{PlanError, bind};
 use crate::limits::GIT_POINTER_BYTES;
 
-/// The repository of a linked worktree, where it is not visible already.
-pub fn repository(compiled: &Compiled, home: &Path) -> Result<Option<Mount>, PlanError> {
+/// A repository with its linked worktree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// The repository's directory: `.git` of the main worktree, or a bare one.
+    pub repository: PathBuf,
+    /// The worktree's own directory in it: `worktrees/NAME`.
+    pub own: PathBuf,
+}
+
+/// The workspace's repository, where it lies elsewhere and is not visible already.
+#[must_use]
+pub fn linked(compiled: &Compiled, home: &Path) -> Option<Linked> {
     let root = &compiled.workspace.root;
-    let Some(repository) = of(root) else { return Ok(None) };
+    let linked = of(root)?;
+    let repository = &linked.repository;
     let seen = compiled.files.iter().any(|grant| repository.starts_with(&grant.path));
-    let holds_it = root.starts_with(&repository) || repository.starts_with(root);
-    if seen || holds_it || ringfence_policy::is_sensitive(&repository, home) {
-        return Ok(None);
+    let holds_it = root.starts_with(repository) || repository.starts_with(root);
+    let hidden = seen || holds_it || ringfence_policy::is_sensitive(repository, home);
+    (!hidden).then_some(linked)
+}
+
+impl Linked {
+    /// How it is seen inside.
+    pub fn mount(&self, mode: WorkspaceMode) -> Result<Mount, PlanError> {
+        let access = match mode.writes_in_place() {
+            true => Access::ReadWrite,
+            false => Access::ReadOnly,
+        };
+        bind(&self.repository, &self.repository, access, false, true)
     }
-    bind(&repository, &repository, Access::ReadOnly, false, true).map(Some)
+
+    /// The worktree's own directory: writable among those of the other worktrees, which are held.
+    pub fn own_mount(&self) -> Result<Mount, PlanError> {
+        bind(&self.own, &self.own, Access::ReadWrite, false, true)
+    }
 }
 
 /// The repository that claims `root` as a linked worktree of its own.
-fn of(root: &Path) -> Option<PathBuf> {
+fn of(root: &Path) -> Option<Linked> {
     let link = root.join(".git");
     let named = pointer(&link)?;
     let own = fs::canonicalize(root.join(named.strip_prefix("gitdir:")?.trim())).ok()?;
     let back = pointer(&own.join("gitdir"))?;
     let names_us = fs::canonicalize(own.join(back.trim())).ok()? == fs::canonicalize(&link).ok()?;
     let list = own.parent().filter(|list| list.ends_with("worktrees"))?;
-    let repository = list.parent()?;
+    let repository = list.parent()?.to_owned();
     let whole = repository.join("HEAD").is_file()
         && repository.join("objects").is_dir()
         && repository.join("refs").is_dir();
-    (names_us && whole).then(|| repository.to_owned())
+    (names_us && whole).then_some(Linked { repository, own })
 }
 
 /// The text of a small regular file that is no link.
@@ -76,7 +102,9 @@ mod tests {
     fn the_repository_that_names_the_worktree_is_found() {
         let place = tempfile::tempdir().unwrap();
         let (repository, tree) = linked(place.path());
-        assert_eq!(of(&tree), Some(fs::canonicalize(repository).unwrap()));
+        let repository = fs::canonicalize(repository).unwrap();
+        let own = repository.join("worktrees/tree");
+        assert_eq!(of(&tree), Some(Linked { repository, own }));
     }
 
     #[test]
@@ -109,6 +137,7 @@ mod tests {
         }
         fs::write(tree.join("fake/HEAD"), "ref: refs/heads/main\n").unwrap();
         let found = of(&tree).unwrap();
-        assert_eq!(found, fs::canonicalize(tree.join("fake")).unwrap(), "never the secret");
+        let fake = fs::canonicalize(tree.join("fake")).unwrap();
+        assert_eq!(found.repository, fake, "never the secret");
     }
 }

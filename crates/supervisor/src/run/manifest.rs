@@ -52,6 +52,7 @@ mod tests {
             workspace: Workspace {
                 root: "/w".into(),
                 mode: WorkspaceMode::Review,
+                repository: None,
                 placeholders: vec![],
             },
             network: Network { publish: vec![], named_ports: vec![], resolver: None },

@@ -10,7 +10,8 @@
 //!
 //! What was made since the last mark is in no moment that could be gone back to: nothing of it is kept.
 //!
-//! All paths are relative to the workspace and resolved: no part of them may be a link. Everything is
+//! All paths are relative to the workspace (those of its repository, where that lies elsewhere, begin
+//! with [`REPOSITORY`]) and resolved: no part of them may be a link. Everything is
 //! reached beneath a held directory. The journal must never be kept where the agent can reach it.
 
 mod entry;
@@ -19,21 +20,23 @@ mod net;
 mod pending;
 mod read;
 mod restore;
+mod roots;
 mod settle;
 mod spot;
 mod store;
 mod write;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::beneath::{Meta, is_within, look_open, open_root, read_link};
+use crate::beneath::{Meta, is_within, look_open, read_link};
 use crate::change::Node;
 
 pub use entry::{Act, Entry, Identity, Kept, Path, State};
 pub use net::{Net, net};
 pub use read::{Log, ReadError, marks, read};
 pub use restore::{NotRestored, Restored, restore};
+pub use roots::{REPOSITORY, Roots};
 pub use store::Store;
 
 use known::Known;
@@ -48,7 +51,7 @@ pub const TAKING_BACK: u32 = 0;
 /// A journal that is written.
 #[derive(Debug)]
 pub struct Journal {
-    root: OwnedFd,
+    roots: Roots,
     /// Paths at and below which nothing is written down and nothing is put back.
     held: Vec<Vec<u8>>,
     store: Store,
@@ -62,16 +65,16 @@ impl Journal {
     /// directory of kept files, `held` are paths of the workspace that the agent cannot change.
     ///
     /// # Errors
-    /// The workspace cannot be opened, or the torn last line of a file cannot be cut off.
+    /// The torn last line of a file cannot be cut off.
     pub fn new(
-        root: &std::path::Path,
+        roots: Roots,
         store: Store,
         file: std::fs::File,
         log: &Log,
         held: Vec<Vec<u8>>,
     ) -> io::Result<Self> {
         Ok(Self {
-            root: open_root(root)?,
+            roots,
             held,
             store,
             writer: Writer::new(file, log)?,
@@ -207,8 +210,11 @@ impl Journal {
     /// names than the kept ones, for they would change unseen.
     pub fn writing_open(&mut self, file: BorrowedFd<'_>) -> io::Result<()> {
         let meta = look_open(file)?;
-        let here = look_open(&self.root)?.device.0;
-        if meta.node != Node::File || meta.device.0 != here {
+        let mut here = false;
+        for root in self.roots.all() {
+            here |= look_open(root)?.device.0 == meta.device.0;
+        }
+        if meta.node != Node::File || !here {
             return Ok(());
         }
         let kept = self.known.kept_whole(Identity::from(&meta));
@@ -287,7 +293,7 @@ impl Journal {
         if self.holds(path) {
             return Ok(None);
         }
-        let spot = match Spot::of(&self.root, path) {
+        let spot = match Spot::of(&self.roots, path) {
             Err(error) if will_fail(&error) => return Ok(None),
             spot => spot?,
         };
@@ -305,7 +311,7 @@ impl Journal {
     }
 
     fn spot(&self, path: &[u8]) -> io::Result<Spot> {
-        Spot::of(&self.root, path)
+        Spot::of(&self.roots, path)
     }
 }
 

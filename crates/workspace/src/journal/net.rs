@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use super::entry::{Act, Identity, Kept, State};
+use super::roots::{REPOSITORY, Roots};
 use super::store::Store;
 use crate::alias::{Alias, aliases};
-use crate::beneath::{Meta, is_within, join, look, names, open_dir, open_root, read_link, split};
+use crate::beneath::{Meta, is_within, join, look, names, open_dir, read_link, split};
 use crate::change::{Change, Class, Kind, Node};
 use crate::classify::host_executed;
 use crate::compare::same_content;
@@ -46,22 +47,25 @@ type Known = (Node, Option<u64>, Option<u32>);
 
 #[derive(Debug)]
 struct Trees {
-    root: OwnedFd,
+    roots: Roots,
     store: Store,
 }
 
 /// Compares the workspace with what it was after the entry `since` (0: at the start).
 ///
+/// `root` is the path of the workspace.
+///
 /// # Errors
 /// The workspace or the store cannot be read.
 pub fn net(
     root: &std::path::Path,
+    roots: Roots,
     store: Store,
     entries: &[super::Entry],
     since: u64,
 ) -> io::Result<Net> {
-    let trees = Trees { root: open_root(root)?, store };
-    let aliases = aliases(trees.root.as_fd(), root);
+    let trees = Trees { roots, store };
+    let aliases = aliases(trees.roots.workspace().as_fd(), root);
     let mut past = Past { trees: &trees, was: BTreeMap::new() };
     for entry in entries.iter().rev().take_while(|entry| entry.number > since) {
         past.take_back(entry)?;
@@ -202,8 +206,9 @@ impl Past<'_> {
 
 impl Trees {
     fn look(&self, path: &[u8]) -> io::Result<Option<Meta>> {
-        let (above, name) = split(path);
-        match open_dir(self.root.as_fd(), above) {
+        let (root, path) = self.roots.at(path)?;
+        let (above, name) = if path.is_empty() { (path, &b"."[..]) } else { split(path) };
+        match open_dir(root.as_fd(), above) {
             Ok(parent) => look(parent.as_fd(), name),
             Err(_) => Ok(None),
         }
@@ -219,7 +224,8 @@ impl Trees {
                 continue;
             }
             let room = CHANGES.saturating_sub(was.len());
-            let directory = open_dir(self.root.as_fd(), &path)?;
+            let (root, beneath) = self.roots.at(&path)?;
+            let directory = open_dir(root.as_fd(), beneath)?;
             for name in names(directory.as_fd(), room)? {
                 let inside = join(&path, &name);
                 if let Entry::Vacant(unknown) = was.entry(inside.clone()) {
@@ -232,8 +238,14 @@ impl Trees {
     }
 
     fn link(&self, path: &[u8]) -> io::Result<Vec<u8>> {
+        let (root, path) = self.roots.at(path)?;
         let (above, name) = split(path);
-        read_link(open_dir(self.root.as_fd(), above)?.as_fd(), name)
+        read_link(open_dir(root.as_fd(), above)?.as_fd(), name)
+    }
+
+    fn open(&self, path: &[u8]) -> io::Result<std::fs::File> {
+        let (root, path) = self.roots.at(path)?;
+        open(root.as_fd(), path)
     }
 
     /// The file that was at a path, if one was.
@@ -242,7 +254,7 @@ impl Trees {
             Was::Kept(number, kept) if kept.missing.is_none() => Some(self.store.content(*number)),
             Was::Now(there, _) => {
                 let meta = self.look(there).ok()??;
-                (meta.node == Node::File).then(|| open(self.root.as_fd(), there))
+                (meta.node == Node::File).then(|| self.open(there))
             }
             _ => None,
         }
@@ -270,9 +282,7 @@ impl Trees {
         }
         match now.node {
             Node::File => match self.before(was) {
-                Some(before) => {
-                    Ok(same_content(&mut before?, &mut open(self.root.as_fd(), path)?)?)
-                }
+                Some(before) => Ok(same_content(&mut before?, &mut self.open(path)?)?),
                 None => Ok(false),
             },
             Node::Symlink => Ok(match was {
@@ -302,7 +312,10 @@ impl Trees {
         let node = now.map(|now| now.node).or(before.map(|known| known.0)).unwrap_or(Node::File);
         let file = now.filter(|now| now.node == Node::File);
         let executable = |mode: u32| mode & 0o111 != 0;
-        let class = host_executed(path, node == Node::Dir, aliases)
+        // A repository elsewhere is to its worktree what `.git` is to others.
+        let as_own = path.strip_prefix(REPOSITORY).map(|rest| [b".git", rest].concat());
+        let place = as_own.as_deref().unwrap_or(path);
+        let class = host_executed(place, node == Node::Dir, aliases)
             .map_or(Class::Ordinary, Class::HostExecuted);
         Ok(Some(Change {
             path: path.to_vec(),
@@ -330,6 +343,6 @@ impl Sides for Net {
 
     fn after(&self, change: &Change) -> Option<io::Result<std::fs::File>> {
         let present = change.node == Node::File && change.kind != Kind::Deleted;
-        present.then(|| open(self.trees.root.as_fd(), &change.path))
+        present.then(|| self.trees.open(&change.path))
     }
 }

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, OFlags};
 
 use super::entry::Identity;
+use super::roots::Roots;
 use crate::beneath::{Meta, c_name, look, look_open, open_at, split};
 
 /// One name of the workspace.
@@ -22,9 +23,10 @@ pub(super) struct Spot {
 
 impl Spot {
     /// Reaches the directory of a path without following a link.
-    pub(super) fn of(root: &OwnedFd, path: &[u8]) -> io::Result<Self> {
-        // The workspace itself is its own only name.
-        let (above, name) = if path.is_empty() { (path, &b"."[..]) } else { split(path) };
+    pub(super) fn of(roots: &Roots, path: &[u8]) -> io::Result<Self> {
+        let (root, beneath) = roots.at(path)?;
+        // A tree itself is its own only name.
+        let (above, name) = if beneath.is_empty() { (beneath, &b"."[..]) } else { split(beneath) };
         // To reach through, not to list: a directory may be writable and not readable.
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let parent = match above {

@@ -4,6 +4,7 @@
 //! agent sets for itself (`git config --global`) wins over them.
 
 mod allowed;
+pub mod foretold;
 mod glob;
 mod include;
 pub mod local;
@@ -12,7 +13,7 @@ mod parse;
 use std::path::{Path, PathBuf};
 
 use ringfence_ledger::Redactor;
-use ringfence_model::boundary::{Mount, MountKind};
+use ringfence_model::boundary::{Mount, MountKind, WorkspaceMode};
 
 use self::include::{Read, Scope};
 use self::parse::Setting;
@@ -23,6 +24,10 @@ use crate::limits::{GIT_IGNORE_BYTES, GIT_SETTINGS};
 pub struct Git {
     settings: Vec<Setting>,
     ignore: String,
+    /// Settings of the user's and of the repository that say whether commits are signed.
+    signing: Vec<Setting>,
+    /// Settings of the repository.
+    local: Vec<Setting>,
     /// What a person should know.
     pub notes: Vec<String>,
 }
@@ -34,11 +39,19 @@ pub fn settings_of(file: &Path) -> Vec<Setting> {
 }
 
 /// Reads the user's settings for the project at `workspace`.
-pub fn read(home: &Path, workspace: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Git {
+///
+/// `repository` is that of the project, where it lies elsewhere.
+pub fn read(
+    home: &Path,
+    workspace: &Path,
+    repository: Option<&Path>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Git {
     let place = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let xdg = place("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("git");
-    let repository = workspace.ancestors().map(|above| above.join(".git"));
-    let git_directory = repository.into_iter().find(|path| path.symlink_metadata().is_ok());
+    let above = workspace.ancestors().map(|above| above.join(".git"));
+    let git_directory = above.into_iter().find(|path| path.symlink_metadata().is_ok());
+    let repository = repository.map(Path::to_owned).or_else(|| git_directory.clone());
     let scope = Scope { home, git_directory: git_directory.as_deref() };
     let mut read = Read::default();
     if variable("GIT_CONFIG_NOSYSTEM").is_none() {
@@ -53,7 +66,11 @@ pub fn read(home: &Path, workspace: &Path, variable: &dyn Fn(&str) -> Option<Str
         }
     }
     let ignore = ignore_file(&read.settings, home, &xdg);
-    Git { settings: safe(read.settings), ignore, notes: read.notes }
+    let local =
+        repository.map_or_else(Vec::new, |directory| settings_of(&directory.join("config")));
+    let all = read.settings.iter().chain(&local);
+    let signing = all.filter(|setting| setting.key == "gpgsign").cloned().collect();
+    Git { settings: safe(read.settings), ignore, signing, local, notes: read.notes }
 }
 
 /// The settings that come inside: named by the table, and without anything that looks secret.
@@ -98,6 +115,19 @@ fn ignore_file(settings: &[Setting], home: &Path, xdg: &Path) -> String {
 }
 
 impl Git {
+    /// Whether the person's commits are signed, which needs a key that is not inside.
+    #[must_use]
+    pub fn signs(&self) -> bool {
+        foretold::signs(self.signing.iter())
+    }
+
+    /// What will not work, as lines for the person.
+    #[must_use]
+    pub fn refusals(&self, workspace: &Path, mode: WorkspaceMode, linked: bool) -> Vec<String> {
+        let (local, signs) = (&self.local, self.signs());
+        foretold::refusals(&foretold::Uses { workspace, mode, linked, local, signs })
+    }
+
     /// The sandbox's two files. `placeholders` are names that are no part of the project, so that
     /// `git status` and `git add` do not see them.
     #[must_use]
@@ -170,7 +200,7 @@ mod tests {
         )
         .unwrap();
         fs::write(home.join("ign"), "*.swp\nghp_0123456789abcdefghijABCDEFGHIJ012345").unwrap();
-        let git = read(&home, &home.join("p"), &|_| None);
+        let git = read(&home, &home.join("p"), None, &|_| None);
         let (config, ignore) =
             (inside(&git, "/etc/gitconfig"), inside(&git, "/etc/ringfence-gitignore"));
         assert!(config.contains("name = \"Ann x\\\\\""), "{config}");
@@ -193,7 +223,7 @@ mod tests {
         for value in ["~/.ssh/id", "~/ign"] {
             fs::write(home.join(".gitconfig"), format!("[core]\nexcludesFile = {value}\n"))
                 .unwrap();
-            let git = read(&home, &home.join("p"), &|_| None);
+            let git = read(&home, &home.join("p"), None, &|_| None);
             assert_eq!(inside(&git, "/etc/ringfence-gitignore"), "/held\n");
         }
     }
