@@ -261,4 +261,116 @@ mod tests {
         let hooks = format!("{OLD}[core]\n\thooksPath = .husky/_\n");
         assert_eq!(write(&hooks, &hooks).unwrap().text, None);
     }
+
+    mod against_git {
+        use std::process::Command;
+
+        use proptest::prelude::*;
+
+        use super::super::*;
+        use super::OLD;
+
+        /// Pieces of settings files, whole and broken.
+        const PIECES: &[&str] = &[
+            "[core]\n",
+            "[core \"x\"]\n",
+            "[branch \"topic\"]\n",
+            "[branch \"a b\"]",
+            "[branch.old]\n",
+            "[push]",
+            "[include]\n",
+            "[includeIf \"gitdir:/\"]\n",
+            "[remote \"origin\"]\n",
+            "[alias]\n",
+            "[user]\n",
+            "[",
+            "]",
+            "\"",
+            "\\",
+            "\\\n",
+            "\n",
+            "\t",
+            " ",
+            "#",
+            ";",
+            "=",
+            ".",
+            "\u{feff}",
+            "\0",
+            "\u{b}",
+            "é",
+            "remote = origin\n",
+            "remote = .\n",
+            "merge = refs/heads/x\n",
+            "merge = \"refs/heads/a\\\"b\"\n",
+            "default = simple\n",
+            "default = simple ; hooksPath = x\n",
+            "hooksPath = x\n",
+            "fsmonitor = x\n",
+            "name = A \\\n[core]\n",
+            "name = \"A\n",
+            "path = x\n",
+            "url = https://x.test/\n",
+            "filemode\n",
+            "filemode = \"fa\"lse\n",
+            "editor = x",
+            "rebase = true\n",
+            "key-1 = v\n",
+            "1 = v\n",
+        ];
+
+        /// What git itself reads in a text; `None` where it refuses it.
+        fn git(text: &str) -> Option<Vec<(String, String)>> {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            let mut command = Command::new("git");
+            command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").args([
+                "config",
+                "-z",
+                "--list",
+                "--no-includes",
+                "-f",
+            ]);
+            let out = command.arg(file.path()).output().unwrap();
+            let entries = String::from_utf8(out.stdout).ok().filter(|_| out.status.success())?;
+            let entry = |entry: &str| {
+                let (name, value) = entry.split_once('\n').unwrap_or((entry, ""));
+                (name.to_owned(), value.to_owned())
+            };
+            Some(entries.split_terminator('\0').map(entry).collect())
+        }
+
+        fn is_harmless(name: &str) -> bool {
+            WRITABLE.iter().any(|(row, _)| match row.split_once('*') {
+                Some((start, end)) => name.starts_with(start) && name.ends_with(end),
+                None => name == *row,
+            })
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig {
+                cases: 96,
+                failure_persistence: None,
+                ..ProptestConfig::default()
+            })]
+
+            /// F10: however odd the agent's text, git reads nothing new in what is written but harmless
+            /// settings, and everything else as it was.
+            #[test]
+            fn f10_git_reads_nothing_else(
+                pieces in prop::collection::vec(prop::sample::select(PIECES), 0..12),
+                behind in any::<bool>(),
+            ) {
+                let odd: String = pieces.concat();
+                let new = if behind { format!("{OLD}{odd}") } else { format!("{odd}\n{OLD}") };
+                let Ok(Written { text: Some(text), .. }) = write(OLD, &new) else { return Ok(()) };
+                let (was, now) = (git(OLD).unwrap(), git(&text));
+                prop_assert!(now.is_some(), "git refuses {text:?}");
+                let other = |list: &[(String, String)]| -> Vec<(String, String)> {
+                    list.iter().filter(|(name, _)| !is_harmless(name)).cloned().collect()
+                };
+                prop_assert_eq!(other(&now.unwrap()), other(&was), "{:?} became {:?}", new, text);
+            }
+        }
+    }
 }

@@ -199,7 +199,8 @@ impl Cursor<'_> {
                 }
                 Some('\\') => {
                     match self.take() {
-                        None | Some('\n') => continue,
+                        // Blanks before it count.
+                        None | Some('\n') => {}
                         Some('n') => value.push('\n'),
                         Some('t') => value.push('\t'),
                         Some('b') => value.push('\u{8}'),
@@ -208,6 +209,8 @@ impl Cursor<'_> {
                     }
                     kept = value.len();
                 }
+                // Blanks before the first character do not count, wherever that stands.
+                Some(' ' | '\t') if !quoted && value.is_empty() => {}
                 Some(c) => {
                     value.push(c);
                     if quoted || !matches!(c, ' ' | '\t') {
@@ -309,13 +312,21 @@ mod tests {
             "[a]\nb c\n",
             "[a]\nb = c\\",
             "[a.b \"c\"]\nd = e\n",
+            "a=a \\",
+            "[a]\nb = c  \\\n",
+            "[a]\nb = \\\n  c\n",
+            "[a]\nb = \"\"  c\n",
         ] {
             assert_eq!(ours(text), git(text), "{text:?}");
         }
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            cases: 96,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
         #[test]
         fn what_is_written_is_read_back(value in "[ -~\\n\\t]{0,40}", sub in "[ -~]{0,12}") {
             let setting = Setting {
