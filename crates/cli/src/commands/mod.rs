@@ -1,5 +1,6 @@
 //! One file per verb.
 
+pub mod allow;
 pub mod audit;
 pub mod changes;
 pub mod completions;

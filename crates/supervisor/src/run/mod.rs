@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use ringfence_jail::{LaunchError, StepError};
 use ringfence_model::boundary::WorkspaceMode;
 use ringfence_model::id::RunId;
-use ringfence_policy::{CommandLine, Explanation};
+use ringfence_policy::CommandLine;
 
 use crate::home::HomeError;
 use crate::load::LoadError;
@@ -24,6 +24,7 @@ use crate::recorder::RecordError;
 use crate::rundir::RunDirError;
 use crate::trust::TrustError;
 
+pub use crate::denials::Denied;
 pub use ringfence_policy::Widening;
 pub use start::run;
 
@@ -46,15 +47,6 @@ pub trait Person {
     fn bring(&mut self, words: &str) -> bool;
     /// One line that the person should see before the agent starts.
     fn note(&mut self, line: &str);
-}
-
-/// One group of denials for the block at the end.
-#[derive(Clone, Debug)]
-pub struct Denied {
-    /// In words.
-    pub explanation: Explanation,
-    /// How often.
-    pub count: u64,
 }
 
 /// What the person sees when it is over.
