@@ -24,7 +24,7 @@ Commands:
   discard   Throw a run's changes away
   policy    Check and show the policy
 
-More: exec, shell, attach, wait, checkpoint, restore, trust, logout, inspect, audit, rm, prune, wrap, unwrap, completions (ringfence COMMAND --help tells about each)
+More: allow, exec, shell, attach, wait, checkpoint, restore, trust, logout, inspect, audit, rm, prune, wrap, unwrap, completions (ringfence COMMAND --help tells about each)
 
 Options:
 {options}
@@ -68,6 +68,8 @@ pub enum Command {
     Logs(LogsArgs),
     /// Explain a decision
     Why(WhyArgs),
+    /// Allow what was denied, from now on
+    Allow(AllowArgs),
     /// End a run at once
     Kill(KillArgs),
     /// Show what a run changed in the project
@@ -309,6 +311,45 @@ pub struct WhyArgs {
     /// A record's number, a host, HOST:PORT or a path; without, the last denial
     #[arg(value_name = "WHAT")]
     pub what: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `allow`.
+#[derive(Debug, Args)]
+pub struct AllowArgs {
+    /// Hosts that agents may reach: NAME, *.NAME, ADDRESS or RANGE, with :PORT (443 without), or what a
+    /// tool of yours asks: npm, pypi, crates, debian, go, maven, github-read
+    #[arg(value_name = "HOST[:PORT]")]
+    pub hosts: Vec<String>,
+    /// A path that agents may read, from the next run
+    #[arg(long, value_name = "PATH")]
+    pub ro: Vec<String>,
+    /// A path that agents may read and write, from the next run
+    #[arg(long, value_name = "PATH")]
+    pub rw: Vec<String>,
+    /// An environment variable that is passed, from the next run
+    #[arg(long = "env", short = 'e', value_name = "NAME")]
+    pub env: Vec<String>,
+    /// Only in sandboxes that are running, and only for so long, such as 10m; nothing is written
+    #[arg(long = "for", value_name = "TIME", conflicts_with_all = ["user", "project"])]
+    pub time: Option<String>,
+    /// Remember it for all of your projects
+    #[arg(long, conflicts_with = "project")]
+    pub user: bool,
+    /// Remember it in this project's definition; so it is without a word
+    #[arg(long)]
+    pub project: bool,
+    /// Only this run, and its project: a run id, its beginning, or a sandbox's name
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Write into this definition instead of the project's ringfence.toml
+    #[arg(short = 'd', long, value_name = "FILE", conflicts_with_all = ["run", "user", "time"])]
+    pub definition: Option<PathBuf>,
+    /// Only say what would be done
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

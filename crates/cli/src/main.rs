@@ -39,6 +39,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Logs(args) => commands::logs::run(&args),
         Command::Why(args) => commands::why::run(&args),
+        Command::Allow(args) => commands::allow::run(args),
         Command::Kill(args) => commands::kill::run(&args),
         Command::Diff(args) => commands::changes::diff(&args),
         Command::Apply(args) => commands::changes::apply(&args),

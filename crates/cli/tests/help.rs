@@ -36,6 +36,7 @@ fn every_verb_explains_itself() {
         "inspect",
         "logs",
         "why",
+        "allow",
         "kill",
         "diff",
         "apply",

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ringfence_model::decision::Decision;
 use ringfence_model::enforcement::Control;
+use ringfence_model::provenance::Source;
 use ringfence_model::request::Request;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,23 @@ pub enum Verb {
         /// Its name.
         to: String,
     },
+    /// Permit destinations from now on: all of them, or none.
+    Allow {
+        /// Which.
+        hosts: Vec<Wanted>,
+        /// For how long, in milliseconds; without, a policy says so in which they are written.
+        for_ms: Option<u64>,
+    },
+}
+
+/// A destination that is to be permitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// As `run --allow` takes it.
+    pub text: String,
+    /// Where it is written, if it is to last.
+    pub written: Option<Source>,
 }
 
 /// What a standard descriptor of a program beside the agent is.
@@ -161,11 +179,24 @@ pub enum Answer {
     },
     /// To [`Verb::Checkpoint`] and [`Verb::Restore`].
     Taken(Taken),
+    /// To [`Verb::Allow`]: it is in force.
+    Allowed(Allowed),
     /// The question was not understood or not allowed.
     Refused {
         /// Why.
         why: String,
     },
+}
+
+/// What is in force after [`Verb::Allow`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowed {
+    /// The policy generation that permits it.
+    pub generation: u64,
+    /// What was permitted already, and where that stands.
+    pub already: Vec<(String, String)>,
+    /// Ports that lead nowhere in this run, whatever is permitted: the kernel captures named ones only.
+    pub closed_ports: Vec<u16>,
 }
 
 /// What came of naming a moment, or of taking back.

@@ -3,6 +3,7 @@
 //!
 //! Says what was decided; decides nothing, and never waits long for a client to listen.
 
+use ringfence_model::address::{AddressClass, classify as classify_address};
 use ringfence_model::decision::{Decision, Reason};
 use ringfence_model::request::Endpoint;
 use serde::Serialize;
@@ -58,10 +59,16 @@ fn http(endpoint: &Endpoint, decision: &Decision) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What a person can do about it, where one command helps.
+/// What a person can do about it while the sandbox runs, where one command helps.
 fn how(endpoint: &Endpoint, reason: &Reason) -> Option<String> {
+    let may_be_permitted = endpoint.name.is_some()
+        || endpoint.address.is_some_and(|address| {
+            matches!(classify_address(address), AddressClass::Public | AddressClass::Private)
+        });
     match reason {
-        Reason::NoRule | Reason::Expired => Some(format!("ringfence run --allow {endpoint}")),
+        Reason::NoRule | Reason::Expired if may_be_permitted => {
+            Some(format!("ringfence allow {endpoint} --for 10m"))
+        }
         _ => None,
     }
 }
@@ -159,6 +166,10 @@ mod tests {
         assert!(body["how"].is_null());
         decision.reason = Reason::NoRule;
         let text = String::from_utf8(http(&endpoint, &decision)).unwrap();
-        assert!(text.contains("ringfence run --allow a.example:80"));
+        assert!(text.contains("ringfence allow a.example:80 --for 10m"));
+        let metadata =
+            Endpoint { name: None, address: Some("169.254.169.254".parse().unwrap()), ..endpoint };
+        let text = String::from_utf8(http(&metadata, &decision)).unwrap();
+        assert!(!text.contains("ringfence allow"));
     }
 }

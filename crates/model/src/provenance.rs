@@ -20,6 +20,8 @@ pub enum Layer {
     Project,
     /// Options on the command line.
     CommandLine,
+    /// Given to a running sandbox by a person, for a time.
+    Grant,
 }
 
 impl fmt::Display for Layer {
@@ -31,6 +33,7 @@ impl fmt::Display for Layer {
             Self::User => "user",
             Self::Project => "project",
             Self::CommandLine => "command line",
+            Self::Grant => "granted",
         })
     }
 }
@@ -57,6 +60,13 @@ impl Source {
         Self { layer: Layer::CommandLine, file: None, line: 0, column: 0, text: text.into() }
     }
 
+    /// A source in a person's answer during the run, such as `allowed by ann (uid
+    /// 1000) at 10:02Z for 10m`.
+    #[must_use]
+    pub fn grant(text: impl Into<String>) -> Self {
+        Self { layer: Layer::Grant, file: None, line: 0, column: 0, text: text.into() }
+    }
+
     /// A source inside ringfence itself.
     #[must_use]
     pub fn built_in(text: impl Into<String>) -> Self {
@@ -65,11 +75,13 @@ impl Source {
 }
 
 impl fmt::Display for Source {
-    /// `file:line` where there is a file, else the layer and the text.
+    /// `file:line` where there is a file, the words of a grant, else the layer and the text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
             Some(file) => write!(f, "{}:{}", file.display(), self.line),
             None if self.text.is_empty() => write!(f, "{}", self.layer),
+            // A sentence of its own: who allowed it, when and for how long.
+            None if self.layer == Layer::Grant => f.write_str(&self.text),
             None => write!(f, "{}: {}", self.layer, self.text),
         }
     }

@@ -306,6 +306,7 @@ fn defaults(facts: &Facts, sources: Vec<PolicySource>, trust: Trust) -> Compiled
         denies: Vec::new(),
         masks: Vec::new(),
         network: Vec::new(),
+        emptied: None,
         publish: Vec::new(),
         resolver: None,
         pass: Vec::new(),

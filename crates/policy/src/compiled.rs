@@ -9,7 +9,7 @@ use ringfence_model::boundary::{Access, ExecMode, Floor, Limits, Publish, Tier, 
 use ringfence_model::event::PolicySource;
 use ringfence_model::host::{Destination, Target};
 use ringfence_model::id::SandboxName;
-use ringfence_model::provenance::Source;
+use ringfence_model::provenance::{Layer, Source};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -46,6 +46,9 @@ pub struct Compiled {
     pub masks: Vec<Mask>,
     /// Network permits and forbids.
     pub network: Vec<NetRule>,
+    /// The most specific layer whose `allow = []` took back what less specific ones permit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emptied: Option<Layer>,
     /// Ports inside that the host may reach.
     pub publish: Vec<PublishRule>,
     /// The resolver to ask instead of the host's own.

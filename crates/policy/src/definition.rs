@@ -42,7 +42,7 @@ pub(crate) struct Entry<T> {
 }
 
 /// What is permitted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Allow {
     /// A destination, and the private ranges that its name may lead to.
     Destination(Destination, Vec<Cidr>),

@@ -231,6 +231,35 @@ pub enum Fault {
         /// What it clashes with.
         why: String,
     },
+    /// A permit that would change nothing: a forbid of another layer denies all of it.
+    #[error("`{}` is denied by {place}, {}", what.escape_debug(), whose(*organisation))]
+    Denied {
+        /// The permit.
+        what: String,
+        /// Where the forbid is.
+        place: String,
+        /// Whether it is the organisation's.
+        organisation: bool,
+    },
+    /// A list that is written empty takes back what other layers permit.
+    #[error(
+        "`{key}` is written empty, which takes back what other layers permit; with an entry it would not any more"
+    )]
+    Emptied {
+        /// The key.
+        key: String,
+    },
+    /// A text in a form to which nothing can be added without writing it anew.
+    #[error("no entry can be added to `{key}` here without rewriting what stands around it")]
+    ByHand {
+        /// The key.
+        key: String,
+        /// The entry, as it would be written.
+        entry: String,
+    },
+    /// More grants than one run may hold.
+    #[error("{0} grants of this run have not ended yet, and no run holds more")]
+    TooManyGrants(usize),
     /// Something in ringfence itself went wrong; nothing is started.
     #[error("internal: {0}")]
     Internal(String),
@@ -238,6 +267,14 @@ pub enum Fault {
 
 fn within(section: &str) -> String {
     if section.is_empty() { String::new() } else { format!(" in [{section}]") }
+}
+
+fn whose(organisation: bool) -> &'static str {
+    if organisation {
+        "and only the organisation can change that"
+    } else {
+        "and a deny always wins"
+    }
 }
 
 impl Fault {
@@ -278,7 +315,14 @@ impl Fault {
             }
             Self::UnknownProfile { known, .. } => format!("the profiles are: {known}"),
             Self::NoBundle { fix, .. } => fix.clone(),
-            Self::Value { .. } | Self::Conflict { .. } | Self::Internal(_) => String::new(),
+            Self::Denied { organisation: false, .. } => "remove the deny if you mean it".into(),
+            Self::Emptied { .. } => "write the entry there yourself if you mean it".into(),
+            Self::ByHand { key, entry } => format!("write it yourself: {key} = [{entry}]"),
+            Self::TooManyGrants(_) => "remember the answer: leave out --for".into(),
+            Self::Value { .. }
+            | Self::Conflict { .. }
+            | Self::Denied { .. }
+            | Self::Internal(_) => String::new(),
         }
     }
 }

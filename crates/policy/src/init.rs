@@ -54,6 +54,19 @@ const ECOSYSTEMS: &[(&str, &str, Option<Bundle>, &str)] = &[
     ("composer.json", "PHP", None, "composer fetches packages from a registry and from git hosts"),
 ];
 
+/// A definition that says nothing yet, for a first remembered answer: unlike a proposed one it sets no
+/// mode, profile or deny, so that it changes nothing but what is then added.
+pub const EMPTY: &str = "\
+# What an agent may do in this project. Nothing that is not named here can be reached.
+# `ringfence policy check` checks this file; after an edit, `ringfence trust` accepts it.
+version = 1
+";
+/// The same for the user's own policy.
+pub const EMPTY_USER: &str = "\
+# What an agent may do in every project of yours.
+version = 1
+";
+
 /// The text of a definition.
 #[must_use]
 pub fn propose(facts: &ProjectFacts) -> String {

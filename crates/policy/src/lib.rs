@@ -19,6 +19,7 @@ mod ends;
 pub mod error;
 pub mod explain;
 mod files;
+mod grant;
 mod host;
 pub mod init;
 mod keys;
@@ -28,6 +29,7 @@ mod narrow;
 mod network;
 mod profiles;
 mod protected;
+mod remember;
 mod scalars;
 mod schema;
 mod sensitive;
@@ -44,16 +46,18 @@ pub use compiled::{
 pub use deny::{DenyPattern, DenyRule};
 pub use ends::Ends;
 pub use error::{Fault, Problem, Problems};
-pub use explain::{Explanation, explain, explain_knowing};
+pub use explain::{Explanation, Knowing, explain, explain_knowing, shell_word};
+pub use grant::{Permit, Permitted};
 pub use host::{Facts, Found, FoundKind, Host, Unresolved};
 pub use profiles::{
     DEFAULT as DEFAULT_PROFILE, ProgramProfile, names as profile_names,
     of_program as profile_of_program, settings as profile_settings, text as profile_text,
 };
 pub use protected::{PROTECTED, Protected};
+pub use remember::{Key, Place, Remember, Remembered, remember};
 pub use schema::schema;
 pub use sensitive::{Base, SENSITIVE, Sensitive, is_sensitive};
-pub use values::{Sourced, duration};
+pub use values::{Sourced, duration, duration_words};
 pub use variables::dangerous_variable;
 
 /// SHA-256 of some bytes, as 64 lower-case hex digits.

@@ -10,6 +10,8 @@ pub const LIST_ENTRIES: usize = 1000;
 pub const PROBLEMS: usize = 50;
 /// Longest path or pattern in a definition, in bytes (Linux `PATH_MAX`).
 pub const PATH_BYTES: usize = 4096;
+/// Most grants that a run holds at once.
+pub const GRANTS: usize = 1000;
 /// Longest `reason`, in bytes.
 pub const REASON_BYTES: usize = 400;
 /// Longest duration of a grant or limit, in milliseconds: ten years.

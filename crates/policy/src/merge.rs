@@ -9,7 +9,7 @@ use ringfence_model::host::Destination;
 use ringfence_model::provenance::{Layer, Source};
 use std::path::Path;
 
-use crate::bundle::{Bundle, NoBundle, Via};
+use crate::bundle::{Bundle, BundleHost, BundleHosts, NoBundle, Via};
 use crate::compiled::{
     Compiled, Effect, FileRule, LimitKind, NetRule, PassRule, PublishRule, Widening, width,
 };
@@ -59,6 +59,7 @@ pub(crate) fn layer_id(layer: Layer) -> &'static str {
         Layer::User => "user",
         Layer::Project => "project",
         Layer::CommandLine => "command-line",
+        Layer::Grant => "grant",
     }
 }
 
@@ -177,6 +178,7 @@ impl Merger<'_> {
     fn allow(&mut self, layer: Layer, entries: &[Entry<Allow>]) {
         if entries.is_empty() {
             self.out.network.retain(|rule| rule.effect == Effect::Forbid);
+            self.out.emptied = Some(layer);
             self.reached = Coverage::default();
         }
         for (index, entry) in entries.iter().enumerate() {
@@ -203,26 +205,14 @@ impl Merger<'_> {
                 return self.fault(&entry.source, Fault::NoBundle { bundle, why, fix });
             }
         };
-        for note in found.notes {
-            let words = format!("bundle {bundle}: {note}");
+        let (hosts, notes, faults) = bundle_hosts(bundle, &found, layer);
+        for words in notes {
             self.out.notices.push(Sourced::new(words, entry.source.clone()));
         }
-        for (at, host) in found.hosts.iter().enumerate() {
-            let text = host.destination.to_string();
-            let judged = network::check_allow(&text, &host.destination, &host.addresses, layer);
-            match judged {
-                Ok(()) => {}
-                // The tool's configuration is not the definition's mistake.
-                Err(Fault::MatchesNothing { why, .. }) => {
-                    let words = format!("bundle {bundle}: {text} is left out: {why}");
-                    self.out.notices.push(Sourced::new(words, entry.source.clone()));
-                    continue;
-                }
-                Err(fault) => {
-                    self.fault(&entry.source, fault);
-                    continue;
-                }
-            }
+        for fault in faults {
+            self.fault(&entry.source, fault);
+        }
+        for (at, host) in hosts {
             let opening = Opening {
                 id: format!("{id}.{}", at + 1),
                 destination: &host.destination,
@@ -231,8 +221,7 @@ impl Merger<'_> {
             };
             self.permit(layer, entry, opening);
         }
-        if bundle == Bundle::GithubRead {
-            let words = "github-read names hosts, not requests: a push with a token that the agent has is not stopped";
+        if let Some(words) = bundle_risk(bundle) {
             self.risk(words.to_owned(), &entry.source);
         }
     }
@@ -255,12 +244,7 @@ impl Merger<'_> {
                 return;
             }
         }
-        let named = match &destination.target {
-            ringfence_model::host::Target::Address(cidr) => Some(cidr),
-            ringfence_model::host::Target::Name(_) => None,
-        };
-        if addresses.iter().chain(named).any(|cidr| network::is_metadata(*cidr)) {
-            let words = format!("the agent reaches instance metadata ({destination})");
+        if let Some(words) = metadata_risk(destination, addresses) {
             self.risk(words, &entry.source);
         }
         self.reached.add(destination, self.out.network.len());
@@ -469,6 +453,47 @@ impl Merger<'_> {
         let risk = Sourced::new(words, source.clone());
         self.out.residual_risks.push(risk);
     }
+}
+
+/// The hosts of a bundle that a layer may permit, with their places in it; what a person should
+/// know; and what refuses the whole.
+pub(crate) fn bundle_hosts(
+    bundle: Bundle,
+    found: &BundleHosts,
+    layer: Layer,
+) -> (Vec<(usize, &BundleHost)>, Vec<String>, Vec<Fault>) {
+    let (mut hosts, mut faults) = (Vec::new(), Vec::new());
+    let mut notes: Vec<String> =
+        found.notes.iter().map(|note| format!("bundle {bundle}: {note}")).collect();
+    for (at, host) in found.hosts.iter().enumerate() {
+        let text = host.destination.to_string();
+        match network::check_allow(&text, &host.destination, &host.addresses, layer) {
+            Ok(()) => hosts.push((at, host)),
+            // The tool's configuration is not the definition's mistake.
+            Err(Fault::MatchesNothing { why, .. }) => {
+                notes.push(format!("bundle {bundle}: {text} is left out: {why}"));
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
+    (hosts, notes, faults)
+}
+
+/// What a bundle opens beyond its name.
+pub(crate) fn bundle_risk(bundle: Bundle) -> Option<&'static str> {
+    (bundle == Bundle::GithubRead).then_some(
+        "github-read names hosts, not requests: a push with a token that the agent has is not stopped",
+    )
+}
+
+/// The risk of a permit that leads to instance metadata, in words.
+pub(crate) fn metadata_risk(destination: &Destination, addresses: &[Cidr]) -> Option<String> {
+    let named = match &destination.target {
+        ringfence_model::host::Target::Address(cidr) => Some(cidr),
+        ringfence_model::host::Target::Name(_) => None,
+    };
+    let opens = addresses.iter().chain(named).any(|cidr| network::is_metadata(*cidr));
+    opens.then(|| format!("the agent reaches instance metadata ({destination})"))
 }
 
 /// A limit in words.

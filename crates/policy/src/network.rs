@@ -163,7 +163,7 @@ pub(crate) fn check_allow(
         Target::Name(_) => None,
     });
     for cidr in ranges {
-        if is_metadata(*cidr) && !matches!(layer, Layer::User | Layer::CommandLine) {
+        if is_metadata(*cidr) && !matches!(layer, Layer::User | Layer::CommandLine | Layer::Grant) {
             return Err(Fault::Sensitive {
                 path: text.to_owned(),
                 why: "the machine's cloud credentials (instance metadata)".to_owned(),

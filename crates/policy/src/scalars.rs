@@ -108,7 +108,7 @@ pub(crate) fn parse_hide(text: &str) -> Result<DenyPattern, Fault> {
 pub(crate) fn parse_pass(name: &str, layer: Layer) -> Result<String, Fault> {
     check_name(name).map_err(|why| fault("environment.pass", name, why))?;
     match dangerous_variable(name) {
-        Some(why) if !matches!(layer, Layer::User | Layer::CommandLine) => {
+        Some(why) if !matches!(layer, Layer::User | Layer::CommandLine | Layer::Grant) => {
             Err(Fault::DangerousVariable { name: name.to_owned(), why })
         }
         _ => Ok(name.to_owned()),

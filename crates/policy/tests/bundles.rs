@@ -6,7 +6,7 @@ mod common;
 use common::Layers;
 use ringfence_model::decision::{Decision, Reason, Verdict};
 use ringfence_model::request::{Action, Context, Endpoint, Request, Resource};
-use ringfence_policy::{Bundle, CommandLine, Effect, explain_knowing};
+use ringfence_policy::{Bundle, CommandLine, Effect, Knowing, explain_knowing};
 
 const NPM: &str = "version = 1\n[network]\nallow = [\"npm\"]\n";
 
@@ -95,9 +95,10 @@ fn a_denial_names_the_bundle_of_its_host() {
         generation: 0,
         expires: None,
     };
-    let own = explain_knowing(&policy, &request, &decision, &|_, _| Some(Bundle::Npm));
+    let npm = Knowing { bundle: &|_, _| Some(Bundle::Npm), ..Knowing::default() };
+    let own = explain_knowing(&policy, &request, &decision, &npm);
     assert_eq!(own.now.as_deref(), Some("ringfence run --allow npm …"));
-    assert!(own.keep.unwrap().starts_with("allow = [\"npm\"] under [network]"));
-    let none = explain_knowing(&policy, &request, &decision, &|_, _| None);
+    assert_eq!(own.keep.as_deref(), Some("ringfence allow npm"));
+    let none = explain_knowing(&policy, &request, &decision, &Knowing::default());
     assert_eq!(none.now.as_deref(), Some("ringfence run --allow registry.corp.test …"));
 }

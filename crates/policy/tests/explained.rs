@@ -7,7 +7,7 @@ use common::{Layers, project};
 use ringfence_model::address::AddressClass;
 use ringfence_model::decision::{Decision, Reason, RuleRef, Verdict};
 use ringfence_model::request::{Action, Context, Endpoint, Request, Resource};
-use ringfence_policy::{Compiled, Explanation, explain};
+use ringfence_policy::{Compiled, Explanation, Knowing, explain, explain_knowing};
 
 fn endpoint(name: Option<&str>, address: Option<&str>, port: u16) -> Resource {
     Resource::Endpoint(Endpoint {
@@ -56,12 +56,7 @@ fn an_unnamed_host_gets_both_hints() {
     assert_eq!(own.what, "connect registry.acme.com:443");
     assert_eq!(own.why, "no rule names this host ([network])");
     assert_eq!(own.now.as_deref(), Some("ringfence run --allow registry.acme.com …"));
-    assert_eq!(
-        own.keep.as_deref(),
-        Some(
-            "allow = [\"registry.acme.com\"] under [network] in ringfence.toml, then: ringfence trust"
-        )
-    );
+    assert_eq!(own.keep.as_deref(), Some("ringfence allow registry.acme.com"));
     let other = denied(
         &sample(),
         Action::Connect,
@@ -87,8 +82,8 @@ fn hints_work_or_are_not_given() {
         Reason::NoRule,
         &[],
     );
-    assert_eq!(metadata.now.as_deref(), Some("ringfence run --allow 169.254.169.254:80 …"));
-    assert_eq!(metadata.keep, None);
+    assert_eq!((&metadata.now, &metadata.keep), (&None, &None));
+    assert!(metadata.why.contains("would refuse it: `169.254.169.254:80` holds"), "{metadata:?}");
     let forbidden = denied(
         &policy,
         Action::Connect,
@@ -105,7 +100,8 @@ fn hints_work_or_are_not_given() {
         Reason::NoRule,
         &[],
     );
-    assert_eq!((loopback.now, loopback.keep), (None, None));
+    assert_eq!((&loopback.now, &loopback.keep), (&None, &None));
+    assert!(loopback.why.contains("the loopback is the sandbox itself"), "{loopback:?}");
     let mismatch = denied(
         &policy,
         Action::Connect,
@@ -142,6 +138,7 @@ fn paths_variables_and_ports_have_their_options() {
     let own =
         denied(&policy, Action::Write, Resource::Path("/srv/my data".into()), Reason::NoRule, &[]);
     assert_eq!(own.now.as_deref(), Some("ringfence run --rw '/srv/my data' …"));
+    assert_eq!(own.keep.as_deref(), Some("ringfence allow --rw '/srv/my data'"));
     let own = denied(
         &policy,
         Action::Environment,
@@ -150,6 +147,7 @@ fn paths_variables_and_ports_have_their_options() {
         &[],
     );
     assert_eq!(own.now.as_deref(), Some("ringfence run --env TOKEN …"));
+    assert_eq!(own.keep.as_deref(), Some("ringfence allow --env TOKEN"));
     let own = denied(
         &policy,
         Action::Environment,
@@ -157,9 +155,29 @@ fn paths_variables_and_ports_have_their_options() {
         Reason::NoRule,
         &[],
     );
-    assert_eq!(own.keep, None);
+    assert_eq!((&own.now, &own.keep), (&None, &None));
+    assert!(own.why.contains("would refuse it"), "{own:?}");
     let own = denied(&policy, Action::Publish, Resource::Port(3000), Reason::NoRule, &[]);
     assert_eq!(own.now.as_deref(), Some("ringfence run --publish 3000 …"));
+}
+
+/// A hint is for the moment it is read at: a running sandbox can be given it, an ended one cannot.
+#[test]
+fn a_running_sandbox_is_told_apart() {
+    let request = Request {
+        action: Action::Connect,
+        resource: endpoint(Some("b.example"), None, 22),
+        context: Context::default(),
+    };
+    let decision = Decision { reason: Reason::NoRule, ..Decision::failed("") };
+    let knowing = Knowing { running: true, about: " --run abc", ..Knowing::default() };
+    let own = explain_knowing(&sample(), &request, &decision, &knowing);
+    assert_eq!(own.now.as_deref(), Some("ringfence allow b.example:22 --for 10m --run abc"));
+    assert_eq!(own.keep.as_deref(), Some("ringfence allow b.example:22 --run abc"));
+    let permitted = project("[network]\nallow = [\"b.example:22\"]").unwrap();
+    let own = explain_knowing(&permitted, &request, &decision, &knowing);
+    assert!(own.why.ends_with("it is permitted by now (/code/p/ringfence.toml:3)"), "{own:?}");
+    assert_eq!((own.now, own.keep), (None, None));
 }
 
 /// C01: an untrusted definition that asks for it is named, with the command that accepts it.

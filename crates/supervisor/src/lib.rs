@@ -4,6 +4,7 @@
 //! gateway does) and never acts on what a sandbox says about itself.
 #![forbid(unsafe_code)]
 
+pub mod allow;
 mod binary;
 mod bundles;
 pub mod changes;
@@ -13,6 +14,7 @@ mod container;
 mod control_server;
 pub mod definition;
 pub mod demo;
+pub mod denials;
 pub mod doctor;
 mod exec_seen;
 pub mod heal;
@@ -43,5 +45,5 @@ mod watch;
 pub mod wrap;
 
 pub use ringfence_ledger::render::line as render_record;
-pub use ringfence_policy::{CommandLine, schema as definition_schema};
+pub use ringfence_policy::{CommandLine, duration, schema as definition_schema, shell_word};
 pub use show::{Row as PolicyRow, policy_table};

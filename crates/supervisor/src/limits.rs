@@ -45,6 +45,12 @@ pub const CALL_OVER_MS: u64 = 1_000;
 pub const KEEPER_FAREWELL_MS: u64 = 2_000;
 /// Questions that may wait for the keeper of a `pair` workspace.
 pub const KEEPER_QUESTIONS: usize = 8;
+/// Destinations that one `allow` may name.
+pub const ALLOW_AT_ONCE: usize = 64;
+/// Longest `allow --for`, in milliseconds: a week.
+pub const ALLOW_FOR_MS: u64 = 7 * 24 * 3600 * 1000;
+/// How long one `allow` waits for another that writes, in milliseconds.
+pub const ALLOW_LOCK_MS: u64 = 5_000;
 /// Control connections at once.
 pub const CONTROL_CONNECTIONS: usize = 32;
 /// How long a connection to the control socket may take to ask, in milliseconds.

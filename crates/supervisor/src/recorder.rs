@@ -4,9 +4,7 @@
 //! Where a record cannot be written, the action it stands for must not happen: the errors here are
 //! passed on, never swallowed.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 
 use ringfence_ledger::{AppendError, Coalescer, Redactor, Stamp, Writer};
 use ringfence_model::decision::{Decision, Verdict};
@@ -14,9 +12,8 @@ use ringfence_model::event::{Event, Subject};
 use ringfence_model::request::Request;
 
 use crate::clock::{self, Moment};
-use crate::limits::{
-    COALESCE_KEYS, COALESCE_NS, EXEC_RECORDS_PER_SECOND, EXIT_DENIALS, MORE_DENIAL_GROUPS,
-};
+use crate::denials::Groups;
+use crate::limits::{COALESCE_KEYS, COALESCE_NS, EXEC_RECORDS_PER_SECOND};
 use crate::rundir::{RunDir, RunDirError};
 
 /// What a run adds up to.
@@ -62,17 +59,6 @@ impl Totals {
     }
 }
 
-/// One group of equal denials.
-#[derive(Clone, Debug)]
-pub struct DenialGroup {
-    /// What was asked.
-    pub request: Request,
-    /// The answer.
-    pub decision: Decision,
-    /// How often.
-    pub count: u64,
-}
-
 /// What equal denials have in common: the port and host, not the flow.
 type DenialKey = (Request, Decision);
 
@@ -82,11 +68,7 @@ pub struct Recorder {
     start: Moment,
     denials: Coalescer<DenialKey>,
     totals: Totals,
-    groups: Vec<DenialGroup>,
-    group_index: HashMap<String, usize>,
-    /// The groups that are not listed: a number for each, drawn from its key.
-    more_groups: HashSet<u64>,
-    hasher: RandomState,
+    groups: Groups,
     exec_second: u64,
     exec_in_second: u64,
     exec_dropped: u64,
@@ -139,10 +121,7 @@ impl Recorder {
             start,
             denials: Coalescer::new(COALESCE_NS, COALESCE_KEYS),
             totals: Totals::default(),
-            groups: Vec::new(),
-            group_index: HashMap::new(),
-            more_groups: HashSet::new(),
-            hasher: RandomState::new(),
+            groups: Groups::default(),
             exec_second: 0,
             exec_in_second: 0,
             exec_dropped: 0,
@@ -168,11 +147,10 @@ impl Recorder {
         self.totals
     }
 
-    /// Groups of denials in the order of their first, and how many groups more there were: at least,
-    /// since no more than [`MORE_DENIAL_GROUPS`] are told apart.
+    /// Denials, grouped.
     #[must_use]
-    pub fn denial_groups(&self) -> (&[DenialGroup], u64) {
-        (&self.groups, self.more_groups.len() as u64)
+    pub fn denials(&self) -> &Groups {
+        &self.groups
     }
 
     /// Writes one event.
@@ -206,7 +184,7 @@ impl Recorder {
             return self.write_decision(flow, request, decision, 1);
         }
         self.totals.denied += 1;
-        self.group(request, decision);
+        self.groups.note(request, decision, 1);
         let noted = self.denials.note((request.clone(), decision.clone()), clock::now().boot_ns);
         if let Some(((request, decision), count)) = noted.evicted {
             self.write_decision(None, &request, &decision, count)?;
@@ -231,24 +209,6 @@ impl Recorder {
             count,
         })?;
         Ok(())
-    }
-
-    fn group(&mut self, request: &Request, decision: &Decision) {
-        let key = format!("{} {} {}", request.action, request.resource, decision.reason);
-        if let Some(group) =
-            self.group_index.get(&key).and_then(|index| self.groups.get_mut(*index))
-        {
-            group.count += 1;
-        } else if self.groups.len() < EXIT_DENIALS {
-            self.group_index.insert(key, self.groups.len());
-            self.groups.push(DenialGroup {
-                request: request.clone(),
-                decision: decision.clone(),
-                count: 1,
-            });
-        } else if self.more_groups.len() < MORE_DENIAL_GROUPS {
-            self.more_groups.insert(self.hasher.hash_one(&key));
-        }
     }
 
     /// Writes what came of a connection.
@@ -363,37 +323,6 @@ mod tests {
             context: Context::default(),
         };
         recorder.decision(None, &request, &Decision::failed("no")).unwrap();
-    }
-
-    /// C07: ten groups are listed, and the rest is counted by group, not by denial.
-    #[test]
-    fn c07_more_groups_are_groups_and_not_denials() {
-        let (_base, _run, mut recorder) = recorder();
-        for _ in 0..5 {
-            for port in 1..=12 {
-                deny(&mut recorder, port);
-            }
-        }
-        let (groups, more) = recorder.denial_groups();
-        assert_eq!(groups.iter().map(|group| group.count).collect::<Vec<_>>(), [5; EXIT_DENIALS]);
-        assert_eq!(more, 2);
-        assert_eq!(recorder.totals().denied, 60);
-    }
-
-    #[test]
-    fn c07_a_flood_of_groups_takes_no_more_memory() {
-        let (_base, _run, mut recorder) = recorder();
-        let request = |port| Request {
-            action: Action::Publish,
-            resource: Resource::Port(port),
-            context: Context::default(),
-        };
-        let decision = Decision::failed("no");
-        for port in 0..=u16::MAX {
-            recorder.group(&request(port), &decision);
-        }
-        assert_eq!(recorder.denial_groups().1, MORE_DENIAL_GROUPS as u64);
-        assert_eq!(recorder.more_groups.len(), MORE_DENIAL_GROUPS);
     }
 
     /// S34: whoever adds the records up comes to the sums that the supervisor kept.

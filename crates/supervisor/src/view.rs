@@ -14,10 +14,10 @@ use ringfence_model::request::{Action, Context, Endpoint, Request, Resource};
 use ringfence_policy::{Compiled, Explanation};
 use serde::Serialize;
 
-use crate::bundles::Hints;
 use crate::clock;
+use crate::denials::{Denied, Explainer, Groups};
 use crate::heal;
-use crate::host::{self, RealHost};
+use crate::host;
 use crate::paths::{Paths, PathsError};
 use crate::rundir::{self, FindError, RunDir, RunDirError, RunInfo};
 
@@ -322,22 +322,22 @@ pub fn why(run: &RunDir, what: Option<&str>) -> Result<Why, ViewError> {
         }
         (None, Some(what)) => hypothetical(run, &compiled, what)?,
     };
-    why.words = Some(explained(&compiled, &why.request, &why.decision, &Hints::default()));
+    let explainer = Explainer::new(&compiled, run, run.is_running());
+    why.words = Some(explainer.explain(&why.request, &why.decision));
     Ok(why)
 }
 
-/// A decision in words, with the bundle that would have permitted it.
-pub(crate) fn explained(
-    policy: &Compiled,
-    request: &Request,
-    decision: &Decision,
-    hints: &Hints,
-) -> Explanation {
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    let host = RealHost { home: &home, workspace: &policy.workspace.root };
-    ringfence_policy::explain_knowing(policy, request, decision, &|name, port| {
-        host.bundle_of(hints, name, port)
-    })
+/// Denials of a run in words, grouped.
+///
+/// # Errors
+/// [`ViewError`].
+pub fn denied(run: &RunDir, groups: &Groups) -> Result<Vec<Denied>, ViewError> {
+    if groups.listed().is_empty() {
+        return Ok(Vec::new());
+    }
+    let compiled: Compiled = run.read_json("policy.json")?;
+    let explainer = Explainer::new(&compiled, run, run.is_running());
+    Ok(groups.explained(&explainer))
 }
 
 fn recorded(record: Record, what: Option<&str>) -> Option<Why> {

@@ -41,7 +41,7 @@ fn bu1_npm_installs_from_the_registry_of_the_users_npmrc() {
     let denied = fixture.job().sh(install);
     assert!(!denied.stdout.contains("installedinstalled"), "{denied:?}");
     assert_eq!(registry.asked(), 0);
-    assert!(denied.stderr.contains("keep: allow = [\"npm\"] under [network]"), "{denied:?}");
+    assert!(denied.stderr.contains("keep: ringfence allow npm\n"), "{denied:?}");
     assert!(denied.stderr.contains("now:  ringfence run --allow npm"), "{denied:?}");
     let allowed = fixture.job().flags(["--allow", "npm"]).sh(install);
     assert!(allowed.stdout.contains("installedinstalled"), "{allowed:?}");
@@ -66,7 +66,7 @@ fn bu2_pip_installs_from_the_index_of_the_users_pip_conf() {
     let denied = fixture.job().sh(install);
     assert!(!denied.stdout.contains("\ninstalled\n"), "{denied:?}");
     assert_eq!(registry.asked(), 0);
-    assert!(denied.stderr.contains("keep: allow = [\"pypi\"]"), "{denied:?}");
+    assert!(denied.stderr.contains("keep: ringfence allow pypi"), "{denied:?}");
     let allowed = fixture.job().flags(["--allow", "pypi"]).sh(install);
     assert!(allowed.stdout.contains("installed\n"), "{allowed:?}");
     assert!(!allowed.text().contains(SECRET), "{allowed:?}");
@@ -97,7 +97,7 @@ fn bu3_cargo_fetches_from_the_source_of_the_users_configuration() {
     let denied = run.clone().sh(fetch);
     assert!(!denied.stdout.contains("\ntiny-thing-1.0.0"), "{denied:?}");
     assert_eq!(registry.asked(), 0);
-    assert!(denied.stderr.contains("keep: allow = [\"crates\"]"), "{denied:?}");
+    assert!(denied.stderr.contains("keep: ringfence allow crates"), "{denied:?}");
     let allowed = run.flags(["--allow", "crates"]).sh(fetch);
     assert!(allowed.stdout.contains("\ntiny-thing-1.0.0"), "{allowed:?}");
     assert!(!allowed.text().contains(SECRET), "{allowed:?}");
@@ -115,7 +115,7 @@ fn bu4_go_downloads_from_the_proxy_of_the_environment() {
     let denied = run.clone().sh(download);
     assert!(!denied.stdout.contains("thing@v1.0.0\n"), "{denied:?}");
     assert_eq!(registry.asked(), 0);
-    assert!(denied.stderr.contains("keep: allow = [\"go\"]"), "{denied:?}");
+    assert!(denied.stderr.contains("keep: ringfence allow go"), "{denied:?}");
     let allowed = run.flags(["--allow", "go"]).sh(download);
     assert!(allowed.stdout.contains("thing@v1.0.0\n"), "{allowed:?}");
 }

@@ -1,5 +1,6 @@
 //! One file per verb.
 
+pub mod allow;
 pub mod attach;
 pub mod audit;
 pub mod changes;

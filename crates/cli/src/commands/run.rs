@@ -46,9 +46,7 @@ pub fn tell(finished: &Finished) {
     for note in &finished.notes {
         eprintln!("note: {note}");
     }
-    for denied in &finished.denied {
-        show(denied);
-    }
+    show_denied(&finished.denied);
     if finished.more_denied > 0 {
         eprintln!(
             "denied: {} more; see them with: ringfence logs {}",
@@ -65,6 +63,11 @@ pub fn tell(finished: &Finished) {
             "changes: kept apart from the project\n  look:  ringfence diff {id}\n  keep:  ringfence apply --run {id}    drop:  ringfence discard {id}"
         );
     }
+}
+
+/// Denials on standard error, with the answers to them.
+pub fn show_denied(denied: &[Denied]) {
+    denied.iter().for_each(show);
 }
 
 fn show(denied: &Denied) {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use ringfence_jail::{LaunchError, StepError};
 use ringfence_model::boundary::WorkspaceMode;
 use ringfence_model::id::RunId;
-use ringfence_policy::{CommandLine, Explanation};
+use ringfence_policy::CommandLine;
 use serde::{Deserialize, Serialize};
 
 use crate::home::HomeError;
@@ -27,6 +27,7 @@ use crate::recorder::RecordError;
 use crate::rundir::RunDirError;
 use crate::trust::TrustError;
 
+pub use crate::denials::Denied;
 pub use detach::{Detached, detach};
 pub use ringfence_policy::Widening;
 pub use start::run;
@@ -52,15 +53,6 @@ pub trait Person {
     fn bring(&mut self, words: &str) -> bool;
     /// One line that the person should see before the agent starts.
     fn note(&mut self, line: &str);
-}
-
-/// One group of denials for the block at the end.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Denied {
-    /// In words.
-    pub explanation: Explanation,
-    /// How often.
-    pub count: u64,
 }
 
 /// What the person sees when it is over.

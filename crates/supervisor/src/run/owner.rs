@@ -3,6 +3,7 @@
 //! One thread and one `poll(2)`. Nothing in it waits for anything but that poll, so that a slow
 //! terminal, client or gateway never delays a decision.
 
+mod allow;
 mod beside;
 mod end;
 mod exec;
@@ -139,6 +140,8 @@ pub struct Owner<'a> {
     held: Option<HoldWatch>,
     endings: Vec<Ending>,
     rejudge_at: Option<i64>,
+    /// When the next permit ends that is measured from the start, in milliseconds after it.
+    permit_ends_ms: Option<u64>,
     progress: Progress,
     controls: Vec<Control>,
     /// Set when nothing may be allowed any more, with the reason.
@@ -214,6 +217,7 @@ impl<'a> Owner<'a> {
         let endings = time::endings(&parts.compiled, parts.boundary, parts.recorder.start().unix_s);
         let gateway_gone = parts.gateway.is_none();
         let progress = Progress { gateway: gateway_gone.then(Vec::new), ..Progress::default() };
+        let permit_ends_ms = parts.compiled.next_end_ms(elapsed);
         Ok(Self {
             authority: Authority::new(Arc::clone(&parts.compiled), 1),
             run: parts.run,
@@ -244,6 +248,7 @@ impl<'a> Owner<'a> {
             held: parts.held,
             endings,
             rejudge_at: None,
+            permit_ends_ms,
             progress,
             controls: Vec::new(),
             closed: None,
@@ -386,6 +391,9 @@ impl<'a> Owner<'a> {
         }
         if let Some(ending) = self.endings.first() {
             ms = ms.min(ending.at_ms.saturating_sub(elapsed));
+        }
+        if let Some(at) = self.permit_ends_ms {
+            ms = ms.min(at.saturating_sub(elapsed));
         }
         if let Some(at) = self.rejudge_at {
             ms = ms.min(u64::try_from((at - now.unix_s).max(0)).unwrap_or(0) * 1000);

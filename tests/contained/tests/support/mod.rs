@@ -8,6 +8,7 @@
     reason = "a broken fixture stops the test and says why"
 )]
 
+pub mod answers;
 pub mod dns;
 pub mod http;
 pub mod proxy;

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::dns::Dns;
 
 /// The probes, see the file itself.
-const PROBES: &str = include_str!("../fixtures/net.py");
+pub const PROBES: &str = include_str!("../fixtures/net.py");
 
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(20);

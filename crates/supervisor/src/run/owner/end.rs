@@ -12,9 +12,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::Owner;
 use super::inside::{build_error, exec_error};
 use crate::clock;
+use crate::denials::Explainer;
 use crate::limits::LAST_WORDS_MS;
 use crate::plan::{HideWatch, HoldWatch};
-use crate::run::{Denied, Finished, RunError};
+use crate::run::{Finished, RunError};
 
 impl Owner<'_> {
     pub(super) fn finish(mut self) -> Result<Finished, RunError> {
@@ -163,20 +164,12 @@ impl Owner<'_> {
     }
 
     pub(super) fn summary(&self, cause: String, code: i32) -> Finished {
-        let (groups, more_denied) = self.recorder.denial_groups();
-        let hints = crate::bundles::Hints::default();
-        let denied = groups
-            .iter()
-            .map(|group| Denied {
-                explanation: crate::view::explained(
-                    &self.compiled,
-                    &group.request,
-                    &group.decision,
-                    &hints,
-                ),
-                count: group.count,
-            })
-            .collect();
+        let groups = self.recorder.denials();
+        let denied = if groups.listed().is_empty() {
+            Vec::new()
+        } else {
+            groups.explained(&Explainer::new(&self.compiled, self.run, false))
+        };
         Finished {
             id: self.run.id().clone(),
             code,
@@ -184,7 +177,7 @@ impl Owner<'_> {
             failures: self.failures.clone(),
             notes: Vec::new(),
             denied,
-            more_denied,
+            more_denied: groups.more(),
             changes: false,
             mode: self.boundary.workspace.mode,
         }

@@ -27,6 +27,7 @@ impl Owner<'_> {
                     self.ask_keeper(question, verb, message);
                     continue;
                 }
+                Verb::Allow { hosts, for_ms } => self.allow(hosts, *for_ms, question.uid),
                 Verb::Status {} => Answer::Status(Box::new(self.status())),
                 Verb::Judge { request } => Answer::Judged { decision: self.judge(request) },
                 Verb::Kill {} => {

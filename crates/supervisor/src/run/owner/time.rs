@@ -26,6 +26,7 @@ impl Owner<'_> {
             self.end_because("signal");
         }
         self.end_grants(elapsed);
+        self.end_permits(elapsed);
         self.mask_some();
         if self.rejudge_at.is_some_and(|at| now.unix_s >= at) {
             self.rejudge_at = None;
@@ -211,6 +212,7 @@ impl Owner<'_> {
         let newly_hidden = crate::plan::newly_hidden(&self.compiled, &compiled);
         self.compiled = Arc::clone(&compiled);
         self.authority.replace(Arc::clone(&compiled));
+        self.permit_ends_ms = compiled.next_end_ms(self.elapsed_ms());
         let recorded = self.recorder.set_policy(&compiled.digest).and_then(|()| {
             self.recorder.record(&Event::Policy {
                 generation: self.authority.generation(),
