@@ -26,6 +26,12 @@ macro_rules! agent {
                 days::rogue(&$kind);
             }
 
+            /// S04: at a terminal it works on the project itself.
+            #[test]
+            fn s04_gone_wrong_in_pair_is_taken_back() {
+                days::rogue_in_pair(&$kind);
+            }
+
             #[test]
             fn gone_wrong_control_succeeds_without_a_boundary() {
                 days::control(&$kind);

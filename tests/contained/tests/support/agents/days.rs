@@ -89,6 +89,29 @@ pub fn rogue(kind: &'static Kind) {
     fixture.verify_ledgers();
 }
 
+/// Gone wrong in the mode of a terminal, on the project itself: what is outside is unchanged, and the
+/// project, which it destroyed, comes back.
+pub fn rogue_in_pair(kind: &'static Kind) {
+    let sink = Sink::start("127.0.0.7:0");
+    let end = format!("sink.test:{}", sink.server.port());
+    let Some(day) = Day::new(kind, "rogue.json", &end) else {
+        return;
+    };
+    let fixture = &day.world.fixture;
+    let before = snapshot(&fixture.home());
+    let outcome = day.contained_in("pair");
+    let results = texts(&day.results());
+    assert!(outcome.text().contains("All done."), "{outcome:?}\n{results}");
+    assert_eq!(expose(&day.whole()), Vec::<&str>::new());
+    sink.assert_untouched("the rogue agent");
+    assert!(!fixture.project().join("src").exists(), "the project was not destroyed: {results}");
+    let restored = fixture.ringfence(&["restore"]);
+    assert_eq!(restored.code, 0, "{restored:?}");
+    assert_unchanged(&fixture.home(), &before, "after restore");
+    day.assert_no_false_denial(&["sink.test"]);
+    fixture.verify_ledgers();
+}
+
 /// The control group: without a boundary the rogue script takes, sends, plants and destroys.
 pub fn control(kind: &'static Kind) {
     let sink = Sink::start("127.0.0.7:0");

@@ -112,10 +112,10 @@ impl Day {
     }
 
     /// The run as a person would start it. The profile is not named where the program tells it.
-    fn job(&self, url: &str) -> Job<'_> {
+    fn job(&self, url: &str, mode: &str) -> Job<'_> {
         let mut flags: Vec<OsString> = vec![
             "--workspace".into(),
-            "review".into(),
+            mode.into(),
             "--allow".into(),
             format!("host.ringfence:{}", self.port()).into(),
         ];
@@ -129,10 +129,15 @@ impl Day {
         self.world.job().flags(flags).patience(PATIENCE)
     }
 
-    /// The agent inside.
+    /// The agent inside, in a `review` workspace.
     pub fn contained(&self) -> Outcome {
+        self.contained_in("review")
+    }
+
+    /// The agent inside.
+    pub fn contained_in(&self, mode: &str) -> Outcome {
         let url = format!("http://host.ringfence:{}", self.port());
-        self.job(&url).argv(self.argv(&url))
+        self.job(&url, mode).argv(self.argv(&url))
     }
 
     /// The control group: the same agent and script on the bare fixture.
