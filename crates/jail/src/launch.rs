@@ -1,9 +1,12 @@
 //! The outside half of a start: fork into fresh namespaces, map ids, hand over descriptors.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use ringfence_model::boundary::{Boundary, MountKind, Tier};
+use ringfence_model::boundary::{Boundary, Identity, MountKind, Tier};
 use ringfence_sys::process::{Namespaces, Side, exit_now, fork_into};
 use ringfence_sys::{bpf, fdpass, mounts};
 use rustix::process::{Pid, Signal};
@@ -182,21 +185,32 @@ fn prepare_sources(boundary: &Boundary) -> Result<Prepared, StepError> {
     let Some(owner) = boundary.identity.owner else {
         return Ok(Prepared::default());
     };
-    let map = idmap::namespace(owner, &boundary.identity)?;
+    let mut maps = Maps::new(&boundary.identity);
+    // Made first: where there are no user namespaces, the error must say that.
+    maps.of(owner)?;
     let mut trees = Vec::with_capacity(boundary.mounts.len());
     for mount in &boundary.mounts {
         trees.push(match &mount.kind {
             MountKind::Bind { source, owned, identity, .. } => {
                 let place = crate::root::open_source(source, *identity)?;
-                vec![copy(place.as_fd(), owned.then_some(map.as_fd()), source.display())?]
+                let of_project = *source == boundary.workspace.root;
+                let map = match (owned, of_project) {
+                    (false, _) => None,
+                    (true, true) => Some(maps.of(owner)?),
+                    (true, false) => Some(maps.of(owner_of(&place, source)?)?),
+                };
+                vec![copy(place.as_fd(), map, source.display())?]
             }
             MountKind::Overlay { lower, upper, identity, .. } => {
                 let place = crate::root::open_source(lower, *identity)?;
                 let store = upper.parent().unwrap_or(upper);
                 let store_place = crate::root::open_source(store, None)?;
+                let of_project = *lower == boundary.workspace.root;
+                let below = if of_project { owner } else { owner_of(&place, lower)? };
+                let above = owner_of(&store_place, store)?;
                 vec![
-                    copy(place.as_fd(), Some(map.as_fd()), lower.display())?,
-                    copy(store_place.as_fd(), Some(map.as_fd()), store.display())?,
+                    copy(place.as_fd(), Some(maps.of(below)?), lower.display())?,
+                    copy(store_place.as_fd(), Some(maps.of(above)?), store.display())?,
                 ]
             }
             _ => Vec::new(),
@@ -205,14 +219,40 @@ fn prepare_sources(boundary: &Boundary) -> Result<Prepared, StepError> {
     Ok(Prepared { trees })
 }
 
+/// Who owns an opened source: the project may belong to one account, and the private home, the layers
+/// and the caches to the one that ringfence runs as.
+fn owner_of(place: &OwnedFd, path: &Path) -> Result<(u32, u32), StepError> {
+    let stat = rustix::fs::fstat(place).during("examine", path.display())?;
+    Ok((stat.st_uid, stat.st_gid))
+}
+
+/// One user namespace per owner of sources; mostly there is only one.
+struct Maps<'a> {
+    identity: &'a Identity,
+    made: BTreeMap<(u32, u32), OwnedFd>,
+}
+
+impl<'a> Maps<'a> {
+    fn new(identity: &'a Identity) -> Self {
+        Self { identity, made: BTreeMap::new() }
+    }
+
+    fn of(&mut self, owner: (u32, u32)) -> Result<&OwnedFd, StepError> {
+        Ok(match self.made.entry(owner) {
+            Entry::Occupied(made) => made.into_mut(),
+            Entry::Vacant(place) => place.insert(idmap::namespace(owner, self.identity)?),
+        })
+    }
+}
+
 fn copy(
     place: BorrowedFd<'_>,
-    map: Option<BorrowedFd<'_>>,
+    map: Option<&OwnedFd>,
     name: impl std::fmt::Display,
 ) -> Result<OwnedFd, StepError> {
     let tree = mounts::detach_copy(place).during("copy the mount of", &name)?;
-    if map.is_some() {
-        mounts::set_attributes(tree.as_fd(), mounts::Attributes::NONE, false, map).during(
+    if let Some(map) = map {
+        mounts::set_attributes(tree.as_fd(), mounts::Attributes::NONE, false, Some(map.as_fd())).during(
             "map the owner of (this file system may not support id-mapped mounts; run as an ordinary user)",
             &name,
         )?;

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use ringfence_model::boundary::{Access, Boundary, Mount, MountKind};
 use ringfence_sys::mounts::{self, Attributes};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 
 use crate::launch::Prepared;
 use crate::limits::{COPY_BYTES, ROOT_BYTES};
@@ -169,9 +169,34 @@ impl Root {
         }
     }
 
+    /// Makes a file that the agent cannot change. In the constructed root itself nothing may be there
+    /// yet; what a kept home has in its place stays below it, unchanged.
     fn file(&self, target: &Path, content: &[u8], mode: u32) -> Result<(), StepError> {
         let (parent, name) = self.parent_of(target)?;
-        make_file_in(&parent, name, content, mode).during("make", target.display())
+        if device(&parent).during("examine", target.display())?
+            == device(&self.mount).during("examine", "the new root")?
+        {
+            return make_file_in(&parent, name, content, mode).during("make", target.display());
+        }
+        let place = self.mount_point(target, false)?;
+        if !is_file(&place).during("examine", target.display())? {
+            return Err(StepError::refused("make", target.display(), "it exists and is no file"));
+        }
+        // Made elsewhere and mounted: nothing of the home's is written to, and no name is left.
+        let void = mounts::open_beneath(self.as_fd(), Path::new(VOID)).during("open", VOID)?;
+        let made = Path::new("made");
+        make_file_in(&void, made, content, mode).during("make", target.display())?;
+        let result = Self::show(&void, made, &place).during("attach", target.display());
+        rustix::fs::unlinkat(&void, made, AtFlags::empty()).during("make", target.display())?;
+        result
+    }
+
+    /// Mounts a file of the constructed root at a place, read-only.
+    fn show(directory: &OwnedFd, name: &Path, place: &OwnedFd) -> io::Result<()> {
+        let file = mounts::open_beneath(directory.as_fd(), name)?;
+        let tree = mounts::detach_copy(file.as_fd())?;
+        mounts::set_attributes(tree.as_fd(), Attributes::READ_ONLY, false, None)?;
+        mounts::attach(tree.as_fd(), place.as_fd())
     }
 
     /// Makes a symbolic link; what a kept home already has there is left as it is.
@@ -267,6 +292,15 @@ pub fn memory_attributes(exec: bool) -> Attributes {
 
 fn is_directory(fd: &OwnedFd) -> io::Result<bool> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode).is_dir())
+}
+
+fn is_file(fd: &OwnedFd) -> io::Result<bool> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode).is_file())
+}
+
+/// The file system that something lies on.
+fn device(fd: &OwnedFd) -> io::Result<u64> {
+    Ok(rustix::fs::fstat(fd)?.st_dev)
 }
 
 /// The parent of a target beneath `root`, opened, and its last component.

@@ -40,8 +40,9 @@ pub struct Identity {
     pub outside_uid: u32,
     /// The host's group id that `inside_gid` stands for; never 0.
     pub outside_gid: u32,
-    /// The owner of the project's files on the host, when the supervisor is root and mounts are
-    /// id-mapped from this owner to `outside_uid`; `None` for an ordinary user.
+    /// The owner of the project's files on the host, when the supervisor is root: the project is
+    /// id-mapped from this owner to `outside_uid`, every other mount from its own; `None` for an
+    /// ordinary user.
     pub owner: Option<(u32, u32)>,
     /// Login name inside.
     pub user: String,
@@ -73,7 +74,7 @@ pub enum MountKind {
         access: Access,
         /// May programs in it be started by path?
         exec: bool,
-        /// Does the agent act as the owner of these files? Id-mapped when the supervisor is root.
+        /// Does the agent act as the owner of `source`? Id-mapped when the supervisor is root.
         owned: bool,
         /// Device and inode of `source` when the plan was judged: another one aborts the start.
         identity: Option<(u64, u64)>,

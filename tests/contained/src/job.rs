@@ -380,8 +380,8 @@ impl Live {
         outcome
     }
 
-    /// Kills the process group that a control group was started in.
-    fn kill_group(&self) {
+    /// Kills the process group that it was started in, which must be one of its own.
+    pub fn kill_group(&self) {
         let group = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(group) = group {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);

@@ -322,3 +322,37 @@ fn a_login_by_callback_works_through_a_published_port() {
     assert!(outcome.stdout.contains("callback /cb?code=7"), "{outcome:?}");
     assert!(outcome.stdout.contains("BROWSER=/bin/false"), "{outcome:?}");
 }
+
+/// F15, F10: what is made for the sandbox in its home is there at every start of a kept one, whatever the
+/// last agent put in its place; it cannot be changed or moved away, and nothing is written through a link.
+#[test]
+fn f15_f10_a_file_made_in_a_kept_home_is_there_at_every_start() {
+    let fixture = Fixture::new();
+    // With this home git's settings, which are made for every sandbox, lie in it.
+    let named = |script: &str| {
+        fixture
+            .job()
+            .env("HOME", "/etc")
+            .flags(["--name", "own", "--workspace", "review"])
+            .sh(script)
+    };
+    let script = "cat /etc/gitconfig; echo evil > /etc/gitconfig; mv /etc/gitconfig /etc/x; rm -f /etc/gitconfig; exit 0";
+    for _start in 0..3 {
+        let seen = named(script);
+        assert_eq!(seen.code, 0, "{seen:?}");
+        assert!(seen.stdout.contains("directory = "), "{seen:?}");
+    }
+    let place = fixture.state().join("ringfence/homes/own/gitconfig");
+    fs::write(&place, "theirs\n").unwrap();
+    let seen = named(script);
+    assert!(seen.code == 0 && !seen.stdout.contains("theirs"), "{seen:?}");
+    assert_eq!(fs::read_to_string(&place).unwrap(), "theirs\n", "what lay there is left alone");
+    let victim = fixture.root().join("victim");
+    fs::write(&victim, "untouched\n").unwrap();
+    fs::remove_file(&place).unwrap();
+    symlink(&victim, &place).unwrap();
+    let seen = named(script);
+    assert_eq!(seen.code, 125, "{seen:?}");
+    assert!(seen.stderr.contains("/etc/gitconfig: it exists and is no file"), "{seen:?}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched\n");
+}

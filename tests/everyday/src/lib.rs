@@ -9,6 +9,7 @@
     reason = "test support: a broken row stops the test and says which"
 )]
 
+mod beside;
 mod row;
 mod server;
 
@@ -19,11 +20,14 @@ use std::time::Duration;
 use ringfence_contained_tests::needs::has;
 use ringfence_contained_tests::{Fixture, Outcome, free_port, skip};
 
+use beside::Beside;
 pub use row::{Expectation, Row, rows};
 use server::Server;
 
 /// The modes of a workspace in which every row is run.
 pub const MODES: [&str; 3] = ["review", "pair", "direct"];
+/// Variable that names the directory of programs that are installed for these tests alone.
+const TOOLS: &str = "RINGFENCE_TOOLS_DIR";
 /// Makes every command of a row count.
 const STRICT: &str = "set -e\n";
 
@@ -40,32 +44,59 @@ pub fn run_table(table: &str, mode: &str) {
     assert!(failures.is_empty(), "{} in {mode}:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// One row in one mode; what went wrong, if anything did.
-fn attempt(row: &Row, mode: &str) -> Option<String> {
-    if !has(&row.id, &row.needs) {
+/// What the words in braces of a row stand for.
+struct Words(Vec<(&'static str, String)>);
+
+impl Words {
+    fn put_in(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value))
+    }
+}
+
+/// The words that are the same in every mode; `None` after saying that the row is skipped.
+fn words(row: &Row) -> Option<Words> {
+    let tools = std::env::var(TOOLS).unwrap_or_default();
+    if tools.is_empty() && row.needs.iter().any(|program| program.contains("{tools}")) {
+        skip(&row.id, &format!("{TOOLS} names no directory"));
         return None;
     }
-    let rust = if row.rust { toolchain() } else { Some(String::new()) };
-    let Some(rust) = rust else {
-        skip(&row.id, "there is no Rust toolchain");
+    let mut words = Words(vec![("{tools}", tools), ("{free}", free_port().to_string())]);
+    let needs: Vec<String> = row.needs.iter().map(|program| words.put_in(program)).collect();
+    if !has(&row.id, &needs) {
         return None;
-    };
+    }
+    if row.rust {
+        let Some(rust) = toolchain() else {
+            skip(&row.id, "there is no Rust toolchain");
+            return None;
+        };
+        words.0.push(("{rust}", rust));
+    }
+    Some(words)
+}
+
+/// One row in one mode; what went wrong, if anything did.
+fn attempt(row: &Row, mode: &str) -> Option<String> {
+    let mut words = words(row)?;
     let fixture = Fixture::new();
     let server = row.server.then(Server::start);
     let port = server.as_ref().map_or(0, Server::port).to_string();
-    let free = free_port().to_string();
-    let filled = |text: &str| {
-        text.replace("{port}", &port).replace("{free}", &free).replace("{rust}", &rust)
-    };
-    let prepared = fixture.unprotected(&format!("{STRICT}{}", row.setup));
+    words.0.push(("{port}", port));
+    let prepared = fixture.unprotected(&words.put_in(&format!("{STRICT}{}", row.setup)));
     if prepared.code != 0 {
         return Some(format!("{}: its set-up fails: {prepared:?}", row.id));
     }
-    let flags = row.flags.iter().map(|flag| filled(flag));
+    let beside = (!row.beside.is_empty()).then(|| Beside::start(&fixture, row, &words));
+    let beside = match beside.transpose() {
+        Ok(beside) => beside,
+        Err(why) => return Some(format!("{}: {why}", row.id)),
+    };
+    let flags = row.flags.iter().map(|flag| words.put_in(flag));
     let job = fixture.job().flags(["--workspace", mode]).flags(flags);
     let job = job.directory(fixture.project().join(&row.directory).canonicalize().unwrap());
     let job = job.patience(Duration::from_secs(row.patience));
-    let outcome = job.sh(&format!("{STRICT}{}", filled(&row.run)));
+    let outcome = job.sh(&format!("{STRICT}{}", words.put_in(&row.run)));
+    drop(beside);
     let judged = judge(row, mode, &fixture, &outcome);
     judged.err().map(|why| format!("{}: {why}\n  {outcome:?}", row.id))
 }

@@ -8,12 +8,19 @@ use serde::Deserialize;
 pub struct Row {
     /// Its name in messages.
     pub id: String,
-    /// Programs without which it is skipped; names, or absolute paths.
+    /// Programs without which it is skipped; names, or absolute paths. `{tools}` is the place of those that
+    /// are installed for these tests.
     #[serde(default)]
     pub needs: Vec<String>,
     /// What is prepared on the host.
     #[serde(default)]
     pub setup: String,
+    /// What runs on the host while the row does; it is ended with it.
+    #[serde(default)]
+    pub beside: String,
+    /// What succeeds on the host once `beside` can be used: the control group of what is run inside.
+    #[serde(default)]
+    pub ready: String,
     /// Flags of the run; `{port}` is the server's, `{free}` one that nobody has on the host.
     #[serde(default)]
     pub flags: Vec<String>,

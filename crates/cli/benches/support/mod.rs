@@ -2,6 +2,8 @@
 //! arithmetic of medians. It must never use the caller's own definitions, state or home.
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
+pub mod terminal;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +18,7 @@ const BINARY: &str = "RINGFENCE_BIN";
 /// First argument of a benchmark that was started again to be measured from the inside.
 pub const INSIDE: &str = "inside";
 /// Content of the file that no boundary may show.
-const SECRET: &str = "a secret of the host\n";
+pub const SECRET: &str = "a secret of the host\n";
 
 /// One benchmark's host. Dropping it removes everything.
 pub struct Place {
@@ -33,6 +35,17 @@ impl Place {
     /// If the boundary does not stand: a number for something else would mislead.
     #[must_use]
     pub fn new() -> Self {
+        let place = Self::untouched();
+        place.check();
+        place
+    }
+
+    /// A fresh host on which nothing was ever started.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn untouched() -> Self {
         let directory = tempfile::Builder::new()
             .prefix("ringfence-bench-")
             .tempdir()
@@ -54,7 +67,6 @@ impl Place {
         fs::write(place.secret(), SECRET).expect("a secret");
         let own = std::env::current_exe().expect("own path");
         fs::copy(own, place.tool()).expect("a copy of the benchmark");
-        place.check();
         place
     }
 
@@ -73,7 +85,9 @@ impl Place {
         );
     }
 
-    fn secret(&self) -> PathBuf {
+    /// A file of the home that holds [`SECRET`].
+    #[must_use]
+    pub fn secret(&self) -> PathBuf {
         self.root.join("home/.ssh/id_ed25519")
     }
 
@@ -81,6 +95,17 @@ impl Place {
     #[must_use]
     pub fn tool(&self) -> PathBuf {
         self.root.join("tools/bench")
+    }
+
+    /// A directory for `PATH` in which the program under test is called `ringfence`.
+    ///
+    /// # Panics
+    /// If the link cannot be made.
+    #[must_use]
+    pub fn tools_with_the_program(&self) -> PathBuf {
+        let tools = self.root.join("tools");
+        std::os::unix::fs::symlink(&self.binary, tools.join("ringfence")).expect("a link");
+        tools
     }
 
     /// The directory of all runs' state.

@@ -14,13 +14,15 @@ pub fn anchor(mounts: Vec<Mount>) -> Vec<Mount> {
     let mut out: Vec<Mount> = Vec::with_capacity(mounts.len() + 8);
     let mut points: BTreeSet<PathBuf> = BTreeSet::new();
     for mount in mounts {
-        if is_mount(&mount.kind) {
+        if is_mount(&mount.kind) || is_made(&mount.kind) {
             for directory in between(&out, &mount.target) {
                 if points.insert(directory.clone()) {
                     out.push(Mount { target: directory, kind: MountKind::Anchor });
                 }
             }
-            points.insert(mount.target.clone());
+            if is_mount(&mount.kind) {
+                points.insert(mount.target.clone());
+            }
         }
         out.push(mount);
     }
@@ -50,6 +52,12 @@ fn is_mount(kind: &MountKind) -> bool {
     matches!(kind, MountKind::Bind { .. } | MountKind::Tmpfs { .. } | MountKind::Overlay { .. })
 }
 
+/// A file that is made for the sandbox: in a home it is mounted, so that what a kept home already has
+/// there is no obstacle.
+fn is_made(kind: &MountKind) -> bool {
+    matches!(kind, MountKind::File { .. } | MountKind::Copy { .. })
+}
+
 /// The private home is bound from another place than it is seen at; host trees are not.
 fn is_own(mount: &Mount) -> bool {
     match &mount.kind {
@@ -74,6 +82,24 @@ mod tests {
             identity: None,
         };
         Mount { target: target.into(), kind }
+    }
+
+    fn file(target: &str) -> Mount {
+        let kind = MountKind::File { content: String::new(), mode: 0o644 };
+        Mount { target: target.into(), kind }
+    }
+
+    #[test]
+    fn f10_a_file_that_is_made_in_the_home_is_on_no_directory_that_moves() {
+        let mounts = anchor(vec![
+            file("/etc/a/b"),
+            bind("/state/home", "/home/a"),
+            file("/home/a/.config/tool/settings"),
+            file("/home/a/plain"),
+        ]);
+        let anchors: Vec<_> =
+            mounts.iter().filter(|m| m.kind == MountKind::Anchor).map(|m| &m.target).collect();
+        assert_eq!(anchors, [Path::new("/home/a/.config"), Path::new("/home/a/.config/tool")]);
     }
 
     #[test]
