@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use ringfence_workspace::journal::{self, Journal, Restored, Store};
+use rustix::fs::{CWD, RenameFlags};
 
 /// The program's only thread.
 const THREAD: u32 = 1;
@@ -69,6 +70,11 @@ impl Desk {
                 let _ = journal.moving(THREAD, from.as_bytes(), to.as_bytes(), false);
                 let _ = fs::rename(at(from), at(to));
             }
+            Act::Exchange(one, other) => {
+                let _ = journal.moving(THREAD, one.as_bytes(), other.as_bytes(), true);
+                let _ =
+                    rustix::fs::renameat_with(CWD, at(one), CWD, at(other), RenameFlags::EXCHANGE);
+            }
             Act::MakeDir(path) => {
                 let _ = journal.making(THREAD, path.as_bytes());
                 let _ = fs::create_dir(at(path));
@@ -112,6 +118,7 @@ enum Act {
     Append(&'static str, String),
     Remove(&'static str),
     Rename(&'static str, &'static str),
+    Exchange(&'static str, &'static str),
     MakeDir(&'static str),
     Symlink(&'static str, &'static str),
     Link(&'static str, &'static str),
@@ -132,6 +139,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
             .prop_filter_map("a link", |(n, t)| (n != "l").then_some(Act::Append(n, t))),
         name().prop_map(Act::Remove),
         (name(), name()).prop_map(|(a, b)| Act::Rename(a, b)),
+        (name(), name()).prop_map(|(a, b)| Act::Exchange(a, b)),
         name().prop_map(Act::MakeDir),
         (prop::sample::select(&["s", "d/s"][..]), name()).prop_map(|(a, b)| Act::Symlink(a, b)),
         (name(), name()).prop_map(|(a, b)| Act::Link(a, b)),
@@ -174,9 +182,11 @@ fn no_links_on_the_way(desk: &Desk, act: &Act) -> bool {
         Act::Remove(path) | Act::MakeDir(path) | Act::Mode(path, _) | Act::Symlink(path, _) => {
             Path::new(path).parent().is_none_or(|above| !is_link(above.to_str().unwrap()))
         }
-        Act::Rename(from, to) | Act::Link(from, to) => [from, to].iter().all(|path| {
-            Path::new(path).parent().is_none_or(|above| !is_link(above.to_str().unwrap()))
-        }),
+        Act::Rename(from, to) | Act::Exchange(from, to) | Act::Link(from, to) => {
+            [from, to].iter().all(|path| {
+                Path::new(path).parent().is_none_or(|above| !is_link(above.to_str().unwrap()))
+            })
+        }
     }
 }
 

@@ -61,6 +61,11 @@ impl Known {
         }
     }
 
+    /// From now on it is kept like any other.
+    pub(super) fn keep_from_now(&mut self, identity: Identity) {
+        self.made.remove(&identity);
+    }
+
     pub(super) fn absent(&self, path: &[u8]) -> bool {
         self.absent.contains(path)
     }

@@ -166,8 +166,14 @@ impl Journal {
             return Ok(());
         }
         let replaced = match there {
-            Some(there) if !exchange => self.removed(&target, &there)?,
-            _ => None,
+            Some(there) if exchange => {
+                // Each holds the other's place: without the one the other cannot go back.
+                self.known.keep_from_now(identity);
+                self.known.keep_from_now(Identity::from(&there));
+                None
+            }
+            Some(there) => self.removed(&target, &there)?,
+            None => None,
         };
         let number = self.writer.write(Act::Moved {
             from: Path(from.to_vec()),
