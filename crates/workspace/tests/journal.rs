@@ -441,3 +441,44 @@ fn what_no_moment_holds_is_not_kept() {
     assert!(done.left.is_empty(), "{done:?}");
     assert_eq!(fs::read_to_string(desk.root.join("b")).unwrap(), "at the moment");
 }
+
+/// S04: a person's save right after the agent's is not taken for the failure of the agent's.
+#[test]
+fn s04_what_was_replaced_stays_kept_when_a_person_saves_over_it() {
+    let mut desk = Desk::new();
+    desk.act(&Act::Write("b", "the agent's".to_owned()));
+    desk.act(&Act::Rename("b", "a"));
+    let person = desk.root.join("person");
+    fs::write(&person, "the person's").unwrap();
+    fs::rename(&person, desk.root.join("a")).unwrap();
+    desk.journal.settle_left(|_| true).unwrap();
+    desk.restore(0);
+    assert_eq!(fs::read_to_string(desk.root.join("a")).unwrap(), "a, as it was");
+}
+
+/// S04: a call that is going on when a moment is named and then fails is about nothing all the same.
+#[test]
+fn s04_a_call_that_fails_over_a_moment_is_not_taken_back() {
+    let mut desk = Desk::new();
+    desk.journal.moving(THREAD, b"d", b"a", false).unwrap();
+    desk.journal.mark("moment", 1).unwrap();
+    desk.journal.settle_left(|_| true).unwrap();
+    fs::rename(desk.root.join("a"), desk.root.join("mine")).unwrap();
+    let done = desk.restore(0);
+    assert_eq!(done, Restored::default());
+    assert!(desk.root.join("mine").exists());
+}
+
+/// S04: what was being made when a moment was named may be in it: it is kept when it goes.
+#[test]
+fn s04_what_is_made_over_a_moment_is_kept() {
+    let mut desk = Desk::new();
+    desk.journal.writing(THREAD, b"new").unwrap();
+    fs::write(desk.root.join("new"), "at the moment").unwrap();
+    let mark = desk.journal.mark("moment", 1).unwrap();
+    desk.journal.settle_left(|_| true).unwrap();
+    desk.act(&Act::Remove("new"));
+    let done = desk.restore(mark);
+    assert!(done.left.is_empty(), "{done:?}");
+    assert_eq!(fs::read_to_string(desk.root.join("new")).unwrap(), "at the moment");
+}

@@ -155,7 +155,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::writing`].
     pub fn moving(&mut self, by: u32, from: &[u8], to: &[u8], exchange: bool) -> io::Result<()> {
-        let (Some((_, Some(meta))), Some((target, there))) =
+        let (Some((source, Some(meta))), Some((target, there))) =
             (self.turn(by, from)?, self.turn(by, to)?)
         else {
             return Ok(());
@@ -183,8 +183,13 @@ impl Journal {
             exchange,
         })?;
         self.known.moved(from, to);
-        let entries = (replaced.unwrap_or(number), number);
-        self.wait(by, Some(entries), target, Expected::Arrived(identity));
+        // It failed where what should go is still there; that what should come is not says nothing,
+        // for a person's own save may have taken its place already.
+        let (first, spot, goes) = match (replaced, there) {
+            (Some(first), Some(there)) => (first, target, Identity::from(&there)),
+            _ => (number, source, identity),
+        };
+        self.wait(by, Some((first, number)), spot, Expected::Gone(goes));
         Ok(())
     }
 
@@ -233,7 +238,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::writing`].
     pub fn mark(&mut self, name: &str, unix_s: i64) -> io::Result<u64> {
-        self.settle_all()?;
+        self.over_a_moment();
         self.known.forget();
         self.writer.write(Act::Mark { name: name.to_owned(), unix_s })
     }

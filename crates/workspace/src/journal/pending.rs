@@ -27,8 +27,6 @@ pub(super) enum Expected {
     Made { new: bool },
     /// Something other than this.
     Gone(Identity),
-    /// This.
-    Arrived(Identity),
     /// Other permission bits.
     Mode(Identity, u32),
 }
@@ -40,7 +38,6 @@ impl Expected {
         match self {
             Self::Made { .. } => now.is_some(),
             Self::Gone(identity) => !is(identity),
-            Self::Arrived(identity) => is(identity),
             Self::Mode(identity, mode) => !is(identity) || now.is_some_and(|now| now.mode != mode),
         }
     }
