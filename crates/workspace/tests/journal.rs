@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use ringfence_workspace::journal::{self, Journal, Restored, Store};
@@ -481,4 +482,79 @@ fn s04_what_is_made_over_a_moment_is_kept() {
     let done = desk.restore(mark);
     assert!(done.left.is_empty(), "{done:?}");
     assert_eq!(fs::read_to_string(desk.root.join("new")).unwrap(), "at the moment");
+}
+
+/// P12: what a person puts at a name at which the agent could make nothing is kept when the agent
+/// removes it.
+#[test]
+fn p12_a_persons_file_is_not_taken_for_one_that_the_agent_made() {
+    let later = |root: &Path| {
+        std::thread::sleep(Duration::from_millis(150));
+        fs::write(root.join("new"), "the person's").unwrap();
+    };
+    let moved = |root: &Path| fs::rename(root.join("a"), root.join("new")).unwrap();
+    for person in [&later as &dyn Fn(&Path), &moved] {
+        let mut desk = Desk::new();
+        // Files of one tick of the clock are of one age.
+        std::thread::sleep(Duration::from_millis(50));
+        desk.journal.writing(THREAD, b"new").unwrap();
+        person(&desk.root);
+        desk.journal.settle_left(|_| true).unwrap();
+        desk.act(&Act::Remove("new"));
+        assert_eq!(fs::read_dir(&desk.store).unwrap().count(), 1, "{:?}", desk.entries());
+    }
+}
+
+/// S04: a move whose source another thread is making at the same time keeps what it replaces.
+#[test]
+fn s04_a_move_of_what_is_being_made_is_taken_back() {
+    let mut desk = Desk::new();
+    let start = snapshot(&desk.root);
+    desk.journal.writing(THREAD, b"new").unwrap();
+    desk.journal.moving(THREAD + 1, b"new", b"a", false).unwrap();
+    fs::write(desk.root.join("new"), "new").unwrap();
+    fs::rename(desk.root.join("new"), desk.root.join("a")).unwrap();
+    desk.journal.settle_left(|_| true).unwrap();
+    let done = desk.restore(0);
+    assert!(done.left.is_empty(), "{done:?}");
+    assert_eq!(snapshot(&desk.root), start);
+}
+
+/// S04: permission bits go back to what had them, and not to what a person put in its place.
+#[test]
+fn s04_the_bits_of_another_file_stay() {
+    let mut desk = Desk::new();
+    fs::set_permissions(desk.root.join("a"), fs::Permissions::from_mode(0o666)).unwrap();
+    desk.act(&Act::Mode("a", 0o600));
+    fs::write(desk.root.join("mine"), "secret").unwrap();
+    fs::set_permissions(desk.root.join("mine"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(desk.root.join("mine"), desk.root.join("a")).unwrap();
+    let done = desk.restore(0);
+    assert_eq!(done.left.len(), 1, "{done:?}");
+    assert_eq!(fs::metadata(desk.root.join("a")).unwrap().mode() & 0o777, 0o600);
+}
+
+/// S04: a file that is open over a moment is kept whatever its bits say, and an unreadable one does
+/// not keep the rest from being taken back.
+#[test]
+fn s04_a_file_that_is_open_over_a_moment_needs_no_bits() {
+    for bits in [0o400, 0o200] {
+        let mut desk = Desk::new();
+        desk.act(&Act::Append("a", ", begun".to_owned()));
+        let mut held = fs::OpenOptions::new().append(true).open(desk.root.join("a")).unwrap();
+        desk.act(&Act::Mode("a", bits));
+        let mark = desk.journal.mark("moment", 1).unwrap();
+        desk.journal.open_over_a_moment(b"a").unwrap();
+        held.write_all(b" and ended").unwrap();
+        desk.act(&Act::Remove("d/b"));
+        let done = desk.restore(mark);
+        let path = desk.root.join("a");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, bits);
+        assert!(desk.root.join("d/b").exists(), "{done:?}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let kept = bits == 0o400 || rustix::process::geteuid().is_root();
+        assert_eq!(done.left.is_empty(), kept, "{done:?}");
+        let now = if kept { "a, as it was, begun" } else { "a, as it was, begun and ended" };
+        assert_eq!(fs::read_to_string(&path).unwrap(), now);
+    }
 }

@@ -123,9 +123,15 @@ impl Journal {
     /// # Errors
     /// As [`Journal::writing`].
     pub fn removing(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
-        let Some((spot, Some(meta))) = self.turn(by, path)? else { return Ok(()) };
-        if let Some(number) = self.removed(&spot, &meta)? {
-            let expected = Expected::Gone(Identity::from(&meta));
+        match self.turn(by, path)? {
+            Some((spot, Some(meta))) => self.going(by, spot, &meta),
+            Some((_, None)) | None => Ok(()),
+        }
+    }
+
+    fn going(&mut self, by: u32, spot: Spot, meta: &Meta) -> io::Result<()> {
+        if let Some(number) = self.removed(&spot, meta)? {
+            let expected = Expected::Gone(Identity::from(meta));
             self.wait(by, Some((number, number)), spot, expected);
         }
         Ok(())
@@ -155,10 +161,14 @@ impl Journal {
     /// # Errors
     /// As [`Journal::writing`].
     pub fn moving(&mut self, by: u32, from: &[u8], to: &[u8], exchange: bool) -> io::Result<()> {
-        let (Some((source, Some(meta))), Some((target, there))) =
+        let (Some((source, moved)), Some((target, there))) =
             (self.turn(by, from)?, self.turn(by, to)?)
         else {
             return Ok(());
+        };
+        let Some(meta) = moved else {
+            // Another call may be making it right now: what it would replace is kept.
+            return there.map_or(Ok(()), |there| self.going(by, target, &there));
         };
         let identity = Identity::from(&meta);
         // Two names of one file: rename(2) does nothing.
@@ -203,7 +213,7 @@ impl Journal {
         if meta.node == Node::Symlink || self.known.made(identity) {
             return Ok(());
         }
-        let act = Act::Mode { path: Path(path.to_vec()), mode: meta.mode };
+        let act = Act::Mode { path: Path(path.to_vec()), mode: meta.mode, identity };
         let number = self.writer.write(act)?;
         let expected = Expected::Mode(identity, meta.mode);
         self.wait(by, Some((number, number)), spot, expected);
@@ -243,6 +253,25 @@ impl Journal {
         self.writer.write(Act::Mark { name: name.to_owned(), unix_s })
     }
 
+    /// A program has this file open for writing while a moment is named: it is kept as it is now,
+    /// whatever its permission bits say. Where it cannot be read, taking back names it.
+    ///
+    /// # Errors
+    /// As [`Journal::writing`].
+    pub fn open_over_a_moment(&mut self, path: &[u8]) -> io::Result<()> {
+        let Some((spot, Some(meta))) = self.turn(TAKING_BACK, path)? else { return Ok(()) };
+        if meta.node != Node::File {
+            return Ok(());
+        }
+        let kept = match self.keep(&spot, &meta, How::Content) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Kept { missing: Some(error.to_string()), ..Kept::of(&meta) }
+            }
+            kept => kept?,
+        };
+        self.kept(&spot, kept)
+    }
+
     /// The content of a file is about to change.
     fn content(&mut self, spot: &Spot, meta: &Meta) -> io::Result<()> {
         let identity = Identity::from(meta);
@@ -250,6 +279,11 @@ impl Journal {
             return Ok(());
         }
         let kept = self.keep(spot, meta, How::Content)?;
+        self.kept(spot, kept)
+    }
+
+    fn kept(&mut self, spot: &Spot, kept: Kept) -> io::Result<()> {
+        let identity = kept.identity;
         self.before(spot, State::File(kept))?;
         self.known.keep(identity);
         Ok(())
@@ -265,7 +299,8 @@ impl Journal {
                 Some((number, number))
             }
         };
-        self.wait(by, entries, spot, Expected::Made { new });
+        let since = new.then(settle::tick);
+        self.wait(by, entries, spot, Expected::Made { since });
         Ok(())
     }
 
@@ -281,14 +316,7 @@ impl Journal {
         if kept.itself {
             self.known.keep_whole(identity, number);
         }
-        Ok(Kept {
-            itself: kept.itself,
-            missing: kept.missing,
-            mode: meta.mode,
-            size: meta.size,
-            owner: meta.owner,
-            identity,
-        })
+        Ok(Kept { itself: kept.itself, missing: kept.missing, ..Kept::of(meta) })
     }
 
     /// A thread is about to change something at a path: what its last call came to is known now. The
@@ -302,7 +330,7 @@ impl Journal {
             Err(error) if will_fail(&error) => return Ok(None),
             spot => spot?,
         };
-        self.disturb(&spot)?;
+        self.disturb(&spot);
         match spot.look() {
             Err(error) if will_fail(&error) => Ok(None),
             there => Ok(Some((spot, there?))),

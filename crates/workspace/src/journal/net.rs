@@ -102,7 +102,7 @@ impl Past<'_> {
                 self.was.retain(|key, _| !is_within(key, &path.0));
                 self.was.insert(path.0.clone(), was);
             }
-            Act::Mode { path, mode } => {
+            Act::Mode { path, mode, .. } => {
                 let was = match self.at(&path.0) {
                     Was::Kept(number, kept) => Was::Kept(number, Kept { mode: *mode, ..kept }),
                     Was::Dir(_, identity) => Was::Dir(*mode, identity),

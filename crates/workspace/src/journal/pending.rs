@@ -23,8 +23,9 @@ pub(super) struct Pending {
 /// What is at the spot if the call succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// Something where nothing was: new, or a further name of what was there.
-    Made { new: bool },
+    /// Something where nothing was. What is new must be so since this [`tick`](super::settle::tick);
+    /// `None`: it may be a further name of what was there.
+    Made { since: Option<i64> },
     /// Something other than this.
     Gone(Identity),
     /// Other permission bits.
