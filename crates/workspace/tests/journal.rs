@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ringfence_workspace::journal::{self, Journal, Restored, Store};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, Mode, RenameFlags};
 
 /// The program's only thread.
 const THREAD: u32 = 1;
@@ -434,6 +434,10 @@ fn what_no_moment_holds_is_not_kept() {
         desk.act(&Act::Rename("b", "e"));
         desk.act(&Act::Remove("e"));
     }
+    desk.journal.making(THREAD, b"pipe").unwrap();
+    let pipe = (desk.root.join("pipe"), rustix::fs::FileType::Fifo);
+    rustix::fs::mknodat(CWD, &pipe.0, pipe.1, Mode::RUSR, 0).unwrap();
+    desk.act(&Act::Remove("pipe"));
     assert_eq!(fs::read_dir(&desk.store).unwrap().count(), 0);
     desk.act(&Act::Write("b", "at the moment".to_owned()));
     let mark = desk.journal.mark("moment", 1).unwrap();
@@ -441,6 +445,19 @@ fn what_no_moment_holds_is_not_kept() {
     let done = desk.restore(mark);
     assert!(done.left.is_empty(), "{done:?}");
     assert_eq!(fs::read_to_string(desk.root.join("b")).unwrap(), "at the moment");
+    assert_eq!(desk.restore(0).left, []);
+}
+
+/// S04: a file that its owner may not read loses its name and is given it back.
+#[test]
+fn s04_an_unreadable_file_is_given_its_name_back() {
+    let mut desk = Desk::new();
+    fs::set_permissions(desk.root.join("a"), fs::Permissions::from_mode(0o200)).unwrap();
+    desk.act(&Act::Remove("a"));
+    desk.act(&Act::Remove("d/b"));
+    let done = desk.restore(0);
+    assert!(done.left.is_empty(), "{done:?}");
+    assert_eq!(fs::metadata(desk.root.join("a")).unwrap().mode() & 0o777, 0o200);
 }
 
 /// S04: a person's save right after the agent's is not taken for the failure of the agent's.

@@ -140,7 +140,8 @@ impl Journal {
     /// Keeps what is about to lose its name: the entry's number, where one is needed.
     fn removed(&mut self, spot: &Spot, meta: &Meta) -> io::Result<Option<u64>> {
         let identity = Identity::from(meta);
-        if meta.node == Node::File && self.known.made(identity) {
+        // A directory may hold what somebody else put there.
+        if meta.node != Node::Dir && self.known.made(identity) {
             return Ok(None);
         }
         let was = match meta.node {

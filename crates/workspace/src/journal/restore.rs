@@ -189,20 +189,24 @@ impl Place {
         if let Some(why) = &kept.missing {
             return Err(Left::Why(format!("its content was not kept: {why}")));
         }
-        let mut content = journal.store.content(number)?;
         let Some(now) = same else {
+            // Whether it can be read says nothing about a file that only lost its name.
+            let content = match kept.itself {
+                true => None,
+                false => Some(journal.store.content(number)?),
+            };
             self.remove(journal)?;
             journal.making(TAKING_BACK, &self.spot.path).map_err(Left::Journal)?;
-            return match kept.itself {
-                true => self.name_file(journal, kept, number),
-                false => self.make_file(&content, kept),
+            return match content {
+                None => self.name_file(journal, kept, number),
+                Some(content) => self.make_file(&content, kept),
             };
         };
         // The same file: its further names go back with it.
-        let same = look_open(&content)?.device == now.device
+        let same = journal.store.look(number)?.is_some_and(|kept| kept.device == now.device)
             || same_content(
                 &mut open_file(self.spot.parent.as_fd(), &self.spot.name)?,
-                &mut content,
+                &mut journal.store.content(number)?,
             )?;
         if !same {
             self.overwrite(journal, &now, number)?;
