@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ringfence_model::event::Event;
 use ringfence_sys::fdpass;
@@ -25,7 +26,10 @@ use super::outcome::Calls;
 use super::resolve::{Place, Resolver, will_fail};
 use crate::clock::{self, Moment};
 use crate::exec_seen;
-use crate::limits::CALL_LOOKED_AT_MS;
+use crate::limits::{CALL_LOOKED_AT_MS, CALLS_CROSS_MS};
+
+/// Time after which it is looked again whether a call that crosses another is over.
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 /// What the keeper works with.
 pub struct Desk {
@@ -145,6 +149,10 @@ impl Keeper {
         if matches!(question, ToKeeper::Listen {} | ToKeeper::Recorded { .. }) {
             return Ok(());
         }
+        let since = clock::now();
+        while self.calls.go_on() && clock::now().elapsed_ms(&since) < CALLS_CROSS_MS {
+            std::thread::sleep(LOOK_AGAIN);
+        }
         self.settle();
         let open = self.resolver.as_ref().map(open_for_writing).unwrap_or_default();
         let (id, outcome) = match question {
@@ -193,52 +201,76 @@ impl Keeper {
             }
         }
         match self.kept(seen.pid, changing) {
-            Ok(()) => {
-                self.calls.went_on(seen.pid, seen.data.nr);
+            Ok(paths) => {
+                self.calls.went_on(seen.pid, seen.data.nr, paths);
                 Ok(None)
             }
             Err(error) => self.fault(&error).map(Some),
         }
     }
 
+    /// What the names of a call stand for, when no other call that changes it is going on any more:
+    /// the journal tells what happened in the order in which it did.
+    /// With the threads that made those calls.
+    fn places(&self, by: u32, changing: &Changing) -> io::Result<(Vec<Option<Place>>, Vec<u32>)> {
+        let Some(resolver) = &self.resolver else { return Err(Errno::IO.into()) };
+        let since = clock::now();
+        loop {
+            let places = match changing {
+                Changing::ModeOf(descriptor) => {
+                    vec![place_of(resolver.descriptor(by, *descriptor))?]
+                }
+                _ => changing
+                    .names()
+                    .map(|named| place_of(resolver.place(by, named)))
+                    .collect::<io::Result<_>>()?,
+            };
+            let paths: Vec<Option<&[u8]>> = places
+                .iter()
+                .filter_map(|place| match place {
+                    Some(place) => place.path().map(Some),
+                    None => Some(None),
+                })
+                .collect();
+            let waited = clock::now().elapsed_ms(&since);
+            let crossing = self.calls.crossing(by, &paths);
+            if waited >= CALLS_CROSS_MS || !self.calls.one_goes_on(&crossing) {
+                return Ok((places, crossing));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Keeps what a call replaces; the paths that it changes.
+    ///
     /// # Errors
     /// What the call replaces cannot be kept.
-    fn kept(&mut self, by: u32, changing: &Changing) -> io::Result<()> {
-        let Some(resolver) = &self.resolver else { return Err(Errno::IO.into()) };
+    fn kept(&mut self, by: u32, changing: &Changing) -> io::Result<Vec<Vec<u8>>> {
+        let (places, crossing) = self.places(by, changing)?;
+        let calls = &self.calls;
+        self.journal.settle_left(|thread| crossing.contains(&thread) && calls.has_left(thread))?;
+        let path = |n: usize| places.get(n).and_then(Option::as_ref).and_then(Place::path);
         let journal = &mut self.journal;
-        let place = |named| place_of(resolver.place(by, named));
-        let inside = |named| Ok::<_, io::Error>(place(named)?.and_then(Place::path));
-        match changing {
-            Changing::Nothing => {}
-            Changing::Content(named) => match place(named)? {
-                Some(Place::Inside(path)) => journal.writing(by, &path)?,
-                Some(Place::Open(file)) => journal.writing_open(file.as_fd())?,
-                Some(Place::Outside) | None => {}
-            },
-            Changing::New(named) => {
-                inside(named)?.map_or(Ok(()), |path| journal.making(by, &path))?;
-            }
-            Changing::Linked(named) => {
-                inside(named)?.map_or(Ok(()), |path| journal.linking(by, &path))?;
-            }
-            Changing::Removed(named) => {
-                inside(named)?.map_or(Ok(()), |path| journal.removing(by, &path))?;
-            }
-            Changing::Mode(named) => {
-                inside(named)?.map_or(Ok(()), |path| journal.mode(by, &path))?;
-            }
-            Changing::ModeOf(descriptor) => {
-                let place = place_of(resolver.descriptor(by, *descriptor))?;
-                place.and_then(Place::path).map_or(Ok(()), |path| journal.mode(by, &path))?;
-            }
-            Changing::Moved { from, to, exchange } => match (inside(from)?, inside(to)?) {
-                (Some(from), Some(to)) => journal.moving(by, &from, &to, *exchange)?,
+        match (changing, path(0)) {
+            (Changing::Moved { exchange, .. }, from) => match (from, path(1)) {
+                (Some(from), Some(to)) => journal.moving(by, from, to, *exchange)?,
                 // Across the edge of the workspace: the kernel refuses to move between mounts.
-                (Some(inside), None) | (None, Some(inside)) => journal.removing(by, &inside)?,
+                (Some(inside), None) | (None, Some(inside)) => journal.removing(by, inside)?,
                 (None, None) => {}
             },
+            (Changing::Content(_), Some(path)) => journal.writing(by, path)?,
+            (Changing::Content(_), None) => {
+                if let Some(Some(Place::Open(file))) = places.first() {
+                    journal.writing_open(file.as_fd())?;
+                }
+            }
+            (Changing::New(_), Some(path)) => journal.making(by, path)?,
+            (Changing::Linked(_), Some(path)) => journal.linking(by, path)?,
+            (Changing::Removed(_), Some(path)) => journal.removing(by, path)?,
+            (Changing::Mode(_) | Changing::ModeOf(_), Some(path)) => journal.mode(by, path)?,
+            (_, None) | (Changing::Nothing, _) => {}
         }
-        Ok(())
+        Ok((0..places.len()).filter_map(path).map(<[u8]>::to_vec).collect())
     }
 
     fn exec(&mut self, index: usize, seen: &Notification) -> Result<Option<u16>, Over> {
