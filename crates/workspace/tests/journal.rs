@@ -331,7 +331,7 @@ fn fh3_without_room_for_the_journal_nothing_changes() {
     let desk = Desk::new();
     let acts: [fn(&mut Journal) -> std::io::Result<()>; 6] = [
         |journal| journal.writing(THREAD, b"a"),
-        |journal| journal.making(THREAD, b"new"),
+        |journal| journal.making(THREAD, b"new").map(drop),
         |journal| journal.removing(THREAD, b"d/b"),
         |journal| journal.moving(THREAD, b"a", b"d/a", false),
         |journal| journal.mode(THREAD, b"a"),

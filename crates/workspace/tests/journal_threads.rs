@@ -53,12 +53,12 @@ impl Call {
         let exchange = |flags: &RenameFlags| flags.contains(RenameFlags::EXCHANGE);
         match self {
             Self::Write(one) => journal.writing(by, one.as_bytes()),
-            Self::Make(one) | Self::MakeDir(one) => journal.making(by, one.as_bytes()),
+            Self::Make(one) | Self::MakeDir(one) => journal.making(by, one.as_bytes()).map(drop),
             Self::Remove(one) => journal.removing(by, one.as_bytes()),
             Self::Rename(one, other, flags) => {
                 journal.moving(by, one.as_bytes(), other.as_bytes(), exchange(flags))
             }
-            Self::Link(_, other) => journal.linking(by, other.as_bytes()),
+            Self::Link(_, other) => journal.linking(by, other.as_bytes()).map(drop),
         }
         .unwrap();
     }

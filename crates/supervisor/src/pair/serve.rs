@@ -241,7 +241,8 @@ impl Keeper {
         }
     }
 
-    /// Keeps what a call replaces; the paths that it changes.
+    /// Keeps what a call replaces; the paths that it changes: none where it will fail, as `mkdir -p` does
+    /// at most of its paths, so that nobody waits for that.
     ///
     /// # Errors
     /// What the call replaces cannot be kept.
@@ -264,8 +265,16 @@ impl Keeper {
                     journal.writing_open(file.as_fd())?;
                 }
             }
-            (Changing::New(_), Some(path)) => journal.making(by, path)?,
-            (Changing::Linked(_), Some(path)) => journal.linking(by, path)?,
+            (Changing::New(_), Some(path)) => {
+                if !journal.making(by, path)? {
+                    return Ok(Vec::new());
+                }
+            }
+            (Changing::Linked(_), Some(path)) => {
+                if !journal.linking(by, path)? {
+                    return Ok(Vec::new());
+                }
+            }
             (Changing::Removed(_), Some(path)) => journal.removing(by, path)?,
             (Changing::Mode(_) | Changing::ModeOf(_), Some(path)) => journal.mode(by, path)?,
             (_, None) | (Changing::Nothing, _) => {}

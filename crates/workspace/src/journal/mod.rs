@@ -94,27 +94,26 @@ impl Journal {
         }
     }
 
-    /// Something new is about to be made where nothing is.
+    /// Something new is about to be made where nothing is; whether that is so: else the call will fail.
     ///
     /// # Errors
     /// As [`Journal::writing`].
-    pub fn making(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
+    pub fn making(&mut self, by: u32, path: &[u8]) -> io::Result<bool> {
         self.naming(by, path, true)
     }
 
-    /// A file is about to get a further name where nothing is.
+    /// A file is about to get a further name where nothing is; whether that is so.
     ///
     /// # Errors
     /// As [`Journal::writing`].
-    pub fn linking(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
+    pub fn linking(&mut self, by: u32, path: &[u8]) -> io::Result<bool> {
         self.naming(by, path, false)
     }
 
-    fn naming(&mut self, by: u32, path: &[u8], new: bool) -> io::Result<()> {
+    fn naming(&mut self, by: u32, path: &[u8], new: bool) -> io::Result<bool> {
         match self.turn(by, path)? {
-            Some((spot, None)) => self.absent(by, spot, new),
-            // The call will fail.
-            Some((_, Some(_))) | None => Ok(()),
+            Some((spot, None)) => self.absent(by, spot, new).map(|()| true),
+            Some((_, Some(_))) | None => Ok(false),
         }
     }
 
