@@ -41,6 +41,8 @@ pub const GENERATIONS: usize = 1_000;
 pub const CALL_LOOKED_AT_MS: u64 = 20;
 /// Time after which a call that changes a name is over, if its thread does not wait in it.
 pub const CALL_OVER_MS: u64 = 1_000;
+/// Longest time for which a call waits for one of another thread that may change its path.
+pub const CALLS_CROSS_MS: u64 = 10;
 /// Time that the keeper has at the end of a run to write down what the last calls came to.
 pub const KEEPER_FAREWELL_MS: u64 = 2_000;
 /// Questions that may wait for the keeper of a `pair` workspace.

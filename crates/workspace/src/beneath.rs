@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+use std::ops::Bound;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -200,4 +201,13 @@ pub(crate) fn is_within(path: &[u8], above: &[u8]) -> bool {
         || path
             .strip_prefix(above)
             .is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
+}
+
+/// What lies beneath a path, as a range of an ordered set of paths.
+pub(crate) fn below(path: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    match path {
+        [] => (Bound::Excluded(Vec::new()), Bound::Unbounded),
+        // The byte behind `/` is `0`.
+        path => (Bound::Excluded([path, b"/"].concat()), Bound::Excluded([path, b"0"].concat())),
+    }
 }

@@ -45,5 +45,8 @@ pub const ALIAS_LINKS: usize = 40;
 pub const JOURNAL_BYTES: u64 = 512 * 1024 * 1024;
 /// Calls in a `pair` workspace whose outcome is waited for at once; each holds one descriptor.
 pub const PENDING_CALLS: usize = 256;
+/// Time, in milliseconds, in which a call of a `pair` workspace makes a file; one that is younger may be
+/// somebody else's.
+pub const MADE_WITHIN_MS: i64 = 100;
 /// Files and paths that a `pair` workspace remembers to have dealt with since the last moment.
 pub const KNOWN_THINGS: usize = 2_000_000;

@@ -2,128 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test, in its helpers too")]
 
-use std::collections::BTreeMap;
+mod desk;
+
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use desk::{Act, Desk, THREAD, open, snapshot};
 use proptest::prelude::*;
-use ringfence_workspace::journal::{self, Journal, Restored, Roots, Store};
-
-/// The program's only thread.
-const THREAD: u32 = 1;
-
-/// A tree, its journal, and the moves of a program that has all its calls looked at.
-struct Desk {
-    _base: tempfile::TempDir,
-    root: PathBuf,
-    store: PathBuf,
-    log: PathBuf,
-    journal: Journal,
-}
-
-impl Desk {
-    fn new() -> Self {
-        let base = tempfile::tempdir().unwrap();
-        let at = |name: &str| base.path().join(name);
-        let (root, store, log) = (at("root"), at("store"), at("journal.jsonl"));
-        fs::create_dir(&root).unwrap();
-        fs::create_dir(&store).unwrap();
-        fs::create_dir(root.join("d")).unwrap();
-        fs::write(root.join("a"), "a, as it was").unwrap();
-        fs::write(root.join("d/b"), "b, as it was").unwrap();
-        symlink("a", root.join("l")).unwrap();
-        let journal = open(&root, &store, &log);
-        Self { _base: base, root, store, log, journal }
-    }
-
-    fn entries(&self) -> Vec<journal::Entry> {
-        log(&self.log).entries
-    }
-
-    fn restore(&mut self, since: u64) -> Restored {
-        let entries = self.entries();
-        journal::restore(&mut self.journal, &entries, since).unwrap()
-    }
-
-    fn act(&mut self, act: &Act) {
-        let at = |path: &str| self.root.join(path);
-        let journal = &mut self.journal;
-        // A call whose parent directory is not there fails before it changes anything.
-        match act {
-            Act::Write(path, text) => {
-                let _ = journal.writing(THREAD, path.as_bytes());
-                let _ = fs::write(at(path), text);
-            }
-            Act::Append(path, text) => {
-                let _ = journal.writing(THREAD, path.as_bytes());
-                let file = fs::OpenOptions::new().append(true).create(true).open(at(path));
-                let _ = file.map(|mut file| file.write_all(text.as_bytes()));
-            }
-            Act::Remove(path) => {
-                let _ = journal.removing(THREAD, path.as_bytes());
-                let _ = fs::remove_file(at(path)).or_else(|_| fs::remove_dir(at(path)));
-            }
-            Act::Rename(from, to) => {
-                let _ = journal.moving(THREAD, from.as_bytes(), to.as_bytes(), false);
-                let _ = fs::rename(at(from), at(to));
-            }
-            Act::MakeDir(path) => {
-                let _ = journal.making(THREAD, path.as_bytes());
-                let _ = fs::create_dir(at(path));
-            }
-            Act::Symlink(path, target) => {
-                let _ = journal.making(THREAD, path.as_bytes());
-                let _ = symlink(target, at(path));
-            }
-            Act::Link(from, to) => {
-                let _ = journal.linking(THREAD, to.as_bytes());
-                let _ = fs::hard_link(at(from), at(to));
-            }
-            Act::Mode(path, mode) => {
-                // Of a file with several names, the bits go back under the name that changed them.
-                let one_name = |meta: fs::Metadata| meta.is_dir() || meta.nlink() == 1;
-                let Ok(meta) = fs::symlink_metadata(at(path)) else { return };
-                // An ordinary user must still be able to enter a directory.
-                let mode = if meta.is_dir() { mode | 0o100 } else { *mode };
-                if !meta.is_symlink() && one_name(meta) {
-                    let _ = journal.mode(THREAD, path.as_bytes());
-                    let _ = fs::set_permissions(at(path), fs::Permissions::from_mode(mode));
-                }
-            }
-        }
-    }
-}
-
-fn open(root: &Path, store: &Path, log: &Path) -> Journal {
-    let file = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
-    let held = vec![b"held".to_vec()];
-    Journal::new(
-        Roots::open(root, None).unwrap(),
-        Store::open(store).unwrap(),
-        file,
-        &self::log(log),
-        held,
-    )
-    .unwrap()
-}
-
-fn log(path: &Path) -> journal::Log {
-    journal::read(std::io::BufReader::new(fs::File::open(path).unwrap())).unwrap()
-}
-
-#[derive(Clone, Debug)]
-enum Act {
-    Write(&'static str, String),
-    Append(&'static str, String),
-    Remove(&'static str),
-    Rename(&'static str, &'static str),
-    MakeDir(&'static str),
-    Symlink(&'static str, &'static str),
-    Link(&'static str, &'static str),
-    Mode(&'static str, u32),
-}
+use ringfence_workspace::journal::{self, Roots, Store};
 
 const NAMES: [&str; 10] = ["a", "b", "l", "d", "d/b", "d/c", "e", "e/b", "e/f", "d/e"];
 
@@ -139,34 +26,13 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
             .prop_filter_map("a link", |(n, t)| (n != "l").then_some(Act::Append(n, t))),
         name().prop_map(Act::Remove),
         (name(), name()).prop_map(|(a, b)| Act::Rename(a, b)),
+        (name(), name()).prop_map(|(a, b)| Act::Exchange(a, b)),
         name().prop_map(Act::MakeDir),
         (prop::sample::select(&["s", "d/s"][..]), name()).prop_map(|(a, b)| Act::Symlink(a, b)),
         (name(), name()).prop_map(|(a, b)| Act::Link(a, b)),
         (name(), mode).prop_map(|(a, m)| Act::Mode(a, m)),
     ];
     prop::collection::vec(act, 1..24)
-}
-
-/// Every name with its kind, mode and content; which names are one file does not count.
-fn snapshot(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
-    let mut all = BTreeMap::new();
-    let mut todo = vec![root.to_owned()];
-    while let Some(dir) = todo.pop() {
-        for entry in fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            let meta = fs::symlink_metadata(&path).unwrap();
-            let content = if meta.is_dir() {
-                todo.push(path.clone());
-                Vec::new()
-            } else if meta.is_symlink() {
-                fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
-            } else {
-                fs::read(&path).unwrap()
-            };
-            all.insert(path.strip_prefix(root).unwrap().to_owned(), (meta.mode(), content));
-        }
-    }
-    all
 }
 
 /// A link in the tree is written through where it leads: those acts would escape the journal here.
@@ -181,9 +47,11 @@ fn no_links_on_the_way(desk: &Desk, act: &Act) -> bool {
         Act::Remove(path) | Act::MakeDir(path) | Act::Mode(path, _) | Act::Symlink(path, _) => {
             Path::new(path).parent().is_none_or(|above| !is_link(above.to_str().unwrap()))
         }
-        Act::Rename(from, to) | Act::Link(from, to) => [from, to].iter().all(|path| {
-            Path::new(path).parent().is_none_or(|above| !is_link(above.to_str().unwrap()))
-        }),
+        Act::Rename(from, to) | Act::Exchange(from, to) | Act::Link(from, to) => {
+            [from, to].iter().all(|path| {
+                Path::new(path).parent().is_none_or(|above| !is_link(above.to_str().unwrap()))
+            })
+        }
     }
 }
 
@@ -303,185 +171,4 @@ fn a_line_that_was_being_written_is_left_out_and_another_is_refused() {
     let twice = format!("{whole}{whole}");
     let error = journal::read(twice.as_bytes()).unwrap_err().to_string();
     assert!(error.starts_with("line 2 of the journal"), "{error}");
-}
-
-/// FH3: a journal whose writer died in a line is gone on with, and nothing is lost.
-#[test]
-fn fh3_a_torn_journal_is_gone_on_with() {
-    let mut desk = Desk::new();
-    let start = snapshot(&desk.root);
-    desk.act(&Act::Remove("a"));
-    let mut torn = fs::OpenOptions::new().append(true).open(&desk.log).unwrap();
-    torn.write_all(br#"{"number":2,"act":"bef"#).unwrap();
-    // What was kept for that line is there already.
-    fs::write(desk.store.join("2"), "of the torn line").unwrap();
-    desk.journal = open(&desk.root, &desk.store, &desk.log);
-    desk.act(&Act::Write("d/b", "changed".to_owned()));
-    assert_eq!(desk.entries().len(), 2);
-    let done = desk.restore(0);
-    assert!(done.left.is_empty(), "{done:?}");
-    assert_eq!(snapshot(&desk.root), start);
-}
-
-/// FH3: without a place for its entry a change is refused, with the error of the disk.
-#[test]
-fn fh3_without_room_for_the_journal_nothing_changes() {
-    let desk = Desk::new();
-    let acts: [fn(&mut Journal) -> std::io::Result<()>; 6] = [
-        |journal| journal.writing(THREAD, b"a"),
-        |journal| journal.making(THREAD, b"new"),
-        |journal| journal.removing(THREAD, b"d/b"),
-        |journal| journal.moving(THREAD, b"a", b"d/a", false),
-        |journal| journal.mode(THREAD, b"a"),
-        |journal| journal.mark("m", 1).map(drop),
-    ];
-    for (number, act) in acts.into_iter().enumerate() {
-        let full = fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let store = Store::open(&desk.store).unwrap();
-        let empty = journal::read(&b""[..]).unwrap();
-        let mut journal =
-            Journal::new(Roots::open(&desk.root, None).unwrap(), store, full, &empty, Vec::new())
-                .unwrap();
-        let refused = act(&mut journal).unwrap_err();
-        assert_eq!(refused.kind(), std::io::ErrorKind::StorageFull, "{number}");
-        // Behind a part of a line that cannot be cut off nothing is written either.
-        assert!(act(&mut journal).is_err(), "{number}");
-    }
-}
-
-/// P12: a file that is given the number of one that was kept is another file.
-#[test]
-fn p12_a_reused_inode_is_kept_for_itself() {
-    let mut desk = Desk::new();
-    desk.act(&Act::Write("a", "changed".to_owned()));
-    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
-    let first = inode(&desk.root.join("a"));
-    // The person replaces it; which number a file gets is the file system's.
-    let mut spare = Vec::new();
-    for number in 0..500 {
-        fs::remove_file(desk.root.join("a")).unwrap();
-        fs::write(desk.root.join("a"), "the person's").unwrap();
-        if inode(&desk.root.join("a")) == first {
-            break;
-        }
-        let away = desk.root.join(format!("spare-{number}"));
-        fs::rename(desk.root.join("a"), &away).unwrap();
-        fs::write(desk.root.join("a"), "the person's").unwrap();
-        spare.push(away);
-    }
-    let before = desk.entries().len();
-    desk.act(&Act::Write("a", "changed again".to_owned()));
-    assert_eq!(desk.entries().len(), before + 1, "the person's file was not kept");
-    let kept = fs::read_to_string(desk.store.join(desk.entries()[before].number.to_string()));
-    assert_eq!(kept.unwrap(), "the person's");
-}
-
-/// F10: what is held is neither written down nor put back.
-#[test]
-fn f10_a_held_path_is_left_alone() {
-    let mut desk = Desk::new();
-    fs::create_dir(desk.root.join("held")).unwrap();
-    fs::write(desk.root.join("held/hook"), "the person's").unwrap();
-    for path in ["held", "held/hook", "held/new"] {
-        desk.journal.writing(THREAD, path.as_bytes()).unwrap();
-        desk.journal.removing(THREAD, path.as_bytes()).unwrap();
-        desk.journal.mode(THREAD, path.as_bytes()).unwrap();
-        desk.journal.moving(THREAD, path.as_bytes(), b"x", false).unwrap();
-        desk.journal.moving(THREAD, b"a", path.as_bytes(), false).unwrap();
-    }
-    assert!(desk.entries().is_empty(), "{:?}", desk.entries());
-    // A path that is held since: what was kept of it stays where it is.
-    let mut open_before = journal_holding(&desk, Vec::new());
-    open_before.removing(THREAD, b"held/hook").unwrap();
-    fs::remove_file(desk.root.join("held/hook")).unwrap();
-    let entries = desk.entries();
-    let mut held_now = journal_holding(&desk, vec![b"held".to_vec()]);
-    let done = journal::restore(&mut held_now, &entries, 0).unwrap();
-    assert_eq!((done.restored, done.left.len()), (0, 1), "{done:?}");
-    assert!(!desk.root.join("held/hook").exists());
-}
-
-fn journal_holding(desk: &Desk, held: Vec<Vec<u8>>) -> Journal {
-    let file = fs::OpenOptions::new().append(true).open(&desk.log).unwrap();
-    Journal::new(
-        Roots::open(&desk.root, None).unwrap(),
-        Store::open(&desk.store).unwrap(),
-        file,
-        &log(&desk.log),
-        held,
-    )
-    .unwrap()
-}
-
-/// S04: a call that failed is about nothing: what a person makes or moves there since stays.
-#[test]
-fn s04_a_call_that_failed_is_not_taken_back() {
-    let mut desk = Desk::new();
-    desk.journal.making(THREAD, b"new").unwrap();
-    desk.journal.removing(THREAD, b"d").unwrap();
-    desk.journal.moving(THREAD, b"a", b"d/b", false).unwrap();
-    desk.journal.mode(THREAD, b"l").unwrap();
-    desk.journal.settle_left(|_| true).unwrap();
-    assert!(desk.entries().is_empty(), "{:?}", desk.entries());
-    fs::write(desk.root.join("new"), "the person's").unwrap();
-    fs::rename(desk.root.join("a"), desk.root.join("d/b")).unwrap();
-    let done = desk.restore(0);
-    assert_eq!(done, Restored::default());
-    assert_eq!(fs::read_to_string(desk.root.join("d/b")).unwrap(), "a, as it was");
-}
-
-/// What was made since the last moment costs nothing when it goes again.
-#[test]
-fn what_no_moment_holds_is_not_kept() {
-    let mut desk = Desk::new();
-    for number in 0..50 {
-        desk.act(&Act::Write("b", format!("{number}")));
-        desk.act(&Act::Write("b", "again".to_owned()));
-        desk.act(&Act::Rename("b", "e"));
-        desk.act(&Act::Remove("e"));
-    }
-    assert_eq!(fs::read_dir(&desk.store).unwrap().count(), 0);
-    desk.act(&Act::Write("b", "at the moment".to_owned()));
-    let mark = desk.journal.mark("moment", 1).unwrap();
-    desk.act(&Act::Remove("b"));
-    let done = desk.restore(mark);
-    assert!(done.left.is_empty(), "{done:?}");
-    assert_eq!(fs::read_to_string(desk.root.join("b")).unwrap(), "at the moment");
-}
-
-/// A repository that lies elsewhere is part of it, with paths of its own.
-#[test]
-fn a_repository_elsewhere_is_taken_back_too() {
-    let desk = Desk::new();
-    let repository = desk.root.parent().unwrap().join("repository");
-    fs::create_dir_all(repository.join("refs")).unwrap();
-    fs::write(repository.join("refs/main"), "one").unwrap();
-    let before = snapshot(&repository);
-    let roots = || Roots::open(&desk.root, Some(&repository)).unwrap();
-    let file = || fs::OpenOptions::new().append(true).open(&desk.log).unwrap();
-    let store = || Store::open(&desk.store).unwrap();
-    let held = vec![b"//repository/config".to_vec()];
-    let mut journal = Journal::new(roots(), store(), file(), &log(&desk.log), held).unwrap();
-    journal.writing(THREAD, b"//repository/refs/main").unwrap();
-    fs::write(repository.join("refs/main"), "two").unwrap();
-    journal.making(THREAD, b"//repository/hooks").unwrap();
-    fs::create_dir(repository.join("hooks")).unwrap();
-    fs::write(repository.join("hooks/x"), "").unwrap();
-    journal.writing(THREAD, b"//repository/config").unwrap();
-    journal.moving(THREAD, b"//repository/refs", b"//repository/r", false).unwrap();
-    fs::rename(repository.join("refs"), repository.join("r")).unwrap();
-    journal.settle_left(|_| true).unwrap();
-    let net = journal::net(&desk.root, roots(), store(), &desk.entries(), 0).unwrap();
-    let told: Vec<String> =
-        net.changes.iter().map(|c| format!("{} {}", c.kind.letter(), c.shown())).collect();
-    assert!(told.contains(&"A //repository/hooks".to_owned()), "{told:?}");
-    let hook = net.changes.iter().find(|change| change.path.ends_with(b"hooks/x")).unwrap();
-    assert!(matches!(hook.class, ringfence_workspace::Class::HostExecuted(_)), "{hook:?}");
-    fs::remove_file(repository.join("hooks/x")).unwrap();
-    let done = journal::restore(&mut journal, &desk.entries(), 0).unwrap();
-    assert!(done.left.is_empty(), "{done:?}");
-    assert_eq!(snapshot(&repository), before);
-    // Without it, its paths lead nowhere.
-    let mut without = open(&desk.root, &desk.store, &desk.log);
-    without.writing(THREAD, b"//repository/refs/main").unwrap();
 }

@@ -289,3 +289,46 @@ fn fh1_long_arguments_do_not_end_a_run() {
     assert!(fixture.project().join("made").exists());
     fixture.verify_ledgers();
 }
+
+const RACE: &str = "
+import random, sys, time
+names = ['a', 'b', 'c', 'd/a', 'd/b', 'e/a', 'd', 'e']
+def work(seed):
+    r = random.Random(seed)
+    end = time.time() + 1.5
+    while time.time() < end:
+        one, other = r.choice(names), r.choice(names)
+        try:
+            [lambda: open(one, 'w').write(str(r.random())), lambda: os.rename(one, other),
+             lambda: os.unlink(one), lambda: os.mkdir(one), lambda: os.link(one, other)][r.randrange(5)]()
+        except OSError: pass
+workers = []
+for seed in range(4):
+    pid = os.fork()
+    if pid == 0:
+        work(seed)
+        os._exit(0)
+    workers.append(pid)
+for pid in workers: os.waitpid(pid, 0)
+print('raced')";
+
+/// S04: processes that change the same names and the directories above them at the same time: what is
+/// written down is what happened, in its order.
+#[test]
+fn s04_calls_that_cross_each_other_are_taken_back() {
+    needs!("python3");
+    let fixture = Fixture::new();
+    let root = fixture.project();
+    for directory in ["d", "e"] {
+        fs::create_dir(root.join(directory)).unwrap();
+    }
+    for file in ["a", "b", "d/a", "d/b", "e/a"] {
+        fs::write(root.join(file), file).unwrap();
+    }
+    let before = project(&fixture);
+    let outcome = pair(&fixture).sh(&python(RACE));
+    assert!(outcome.stdout.contains("raced"), "{outcome:?}");
+    assert_ne!(project(&fixture), before, "the race changed nothing");
+    let restored = fixture.ringfence(&["restore"]);
+    assert_unchanged(&root, &before, &format!("{restored:?}"));
+}

@@ -162,7 +162,7 @@ impl Place {
 /// Names a moment, and keeps what is changed after it without a further call.
 fn mark(journal: &mut Journal, name: &str, unix_s: i64, open: &[Vec<u8>]) -> io::Result<()> {
     journal.mark(name, unix_s)?;
-    open.iter().try_for_each(|path| journal.writing(journal::TAKING_BACK, path))
+    open.iter().try_for_each(|path| journal.open_over_a_moment(path))
 }
 
 /// The entry after which a moment begins.

@@ -33,7 +33,7 @@ pub enum Place {
 
 impl Place {
     /// The path, if it is one.
-    pub fn path(self) -> Option<Vec<u8>> {
+    pub fn path(&self) -> Option<&[u8]> {
         match self {
             Self::Inside(path) => Some(path),
             Self::Outside | Self::Open(_) => None,

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use ringfence_model::boundary::Boundary;
 use ringfence_model::event::Event;
@@ -27,8 +28,11 @@ use super::outcome::Calls;
 use super::resolve::{Place, Resolver, will_fail};
 use super::trees::Trees;
 use crate::clock::{self, Moment};
-use crate::limits::{CALL_LOOKED_AT_MS, SETTINGS_REFUSALS};
+use crate::limits::{CALL_LOOKED_AT_MS, CALLS_CROSS_MS, SETTINGS_REFUSALS};
 use crate::{exec_seen, inodes};
+
+/// Time after which it is looked again whether a call that crosses another is over.
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 /// What the keeper works with.
 pub struct Desk {
@@ -76,8 +80,8 @@ enum Answer {
 
 /// What a call that changes something needs before it goes on.
 enum Kept {
-    /// Nothing more.
-    GoOn,
+    /// Nothing more; it changes these paths.
+    GoOn(Vec<Vec<u8>>),
     /// It writes the repository's settings, in this file.
     Settings(Vec<u8>),
 }
@@ -171,6 +175,10 @@ impl Keeper {
         if matches!(question, ToKeeper::Listen {} | ToKeeper::Recorded { .. }) {
             return Ok(());
         }
+        let since = clock::now();
+        while self.calls.go_on() && clock::now().elapsed_ms(&since) < CALLS_CROSS_MS {
+            std::thread::sleep(LOOK_AGAIN);
+        }
         self.settle();
         let open = self.resolver.as_ref().map(open_for_writing).unwrap_or_default();
         let (id, outcome) = match question {
@@ -229,8 +237,8 @@ impl Keeper {
             }
         }
         match self.kept(seen.pid, changing) {
-            Ok(Kept::GoOn) => {
-                self.calls.went_on(seen.pid, seen.data.nr);
+            Ok(Kept::GoOn(paths)) => {
+                self.calls.went_on(seen.pid, seen.data.nr, paths);
                 Ok(Answer::GoOn)
             }
             Ok(Kept::Settings(file)) => self.settings(&file),
@@ -258,47 +266,79 @@ impl Keeper {
         Ok(change.make().map_or(Answer::Refuse(Errno::IO), |()| Answer::Done))
     }
 
+    /// What the names of a call stand for, when no other call that changes it is going on any more:
+    /// the journal tells what happened in the order in which it did. With the threads that made those calls.
+    fn places(&self, by: u32, changing: &Changing) -> io::Result<(Vec<Option<Place>>, Vec<u32>)> {
+        let Some(resolver) = &self.resolver else { return Err(Errno::IO.into()) };
+        let since = clock::now();
+        loop {
+            let places = match changing {
+                Changing::ModeOf(descriptor) => {
+                    vec![place_of(resolver.descriptor(by, *descriptor))?]
+                }
+                _ => changing
+                    .names()
+                    .map(|named| place_of(resolver.place(by, named)))
+                    .collect::<io::Result<_>>()?,
+            };
+            let paths: Vec<Option<&[u8]>> = places
+                .iter()
+                .filter_map(|place| match place {
+                    Some(place) => place.path().map(Some),
+                    None => Some(None),
+                })
+                .collect();
+            let waited = clock::now().elapsed_ms(&since);
+            let crossing = self.calls.crossing(by, &paths);
+            if waited >= CALLS_CROSS_MS || !self.calls.one_goes_on(&crossing) {
+                return Ok((places, crossing));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Keeps what a call replaces; the paths that it changes: none where it will fail, as `mkdir -p` does
+    /// at most of its paths, so that nobody waits for that.
+    ///
     /// # Errors
     /// What the call replaces cannot be kept.
     fn kept(&mut self, by: u32, changing: &Changing) -> io::Result<Kept> {
-        let Some(resolver) = &self.resolver else { return Err(Errno::IO.into()) };
+        let (places, crossing) = self.places(by, changing)?;
+        let calls = &self.calls;
+        self.journal.settle_left(|thread| crossing.contains(&thread) && calls.has_left(thread))?;
+        let path = |n: usize| places.get(n).and_then(Option::as_ref).and_then(Place::path);
         let journal = &mut self.journal;
-        let place = |named| place_of(resolver.place(by, named));
-        let inside = |named| Ok::<_, io::Error>(place(named)?.and_then(Place::path));
-        match changing {
-            Changing::Nothing => {}
-            Changing::Content(named) => match place(named)? {
-                Some(Place::Inside(path)) => journal.writing(by, &path)?,
-                Some(Place::Open(file)) => journal.writing_open(file.as_fd())?,
-                Some(Place::Outside) | None => {}
-            },
-            Changing::New(named) => {
-                inside(named)?.map_or(Ok(()), |path| journal.making(by, &path))?;
-            }
-            Changing::Linked(named) => {
-                inside(named)?.map_or(Ok(()), |path| journal.linking(by, &path))?;
-            }
-            Changing::Removed(named) => {
-                inside(named)?.map_or(Ok(()), |path| journal.removing(by, &path))?;
-            }
-            Changing::Mode(named) => {
-                inside(named)?.map_or(Ok(()), |path| journal.mode(by, &path))?;
-            }
-            Changing::ModeOf(descriptor) => {
-                let place = place_of(resolver.descriptor(by, *descriptor))?;
-                place.and_then(Place::path).map_or(Ok(()), |path| journal.mode(by, &path))?;
-            }
-            Changing::Moved { from, to, exchange } => match (inside(from)?, inside(to)?) {
-                (Some(from), Some(to)) if is_write(journal, &from, &to, *exchange) => {
-                    return Ok(Kept::Settings(to));
+        match (changing, path(0)) {
+            (Changing::Moved { exchange, .. }, from) => match (from, path(1)) {
+                (Some(from), Some(to)) if is_write(journal, from, to, *exchange) => {
+                    return Ok(Kept::Settings(to.to_vec()));
                 }
-                (Some(from), Some(to)) => journal.moving(by, &from, &to, *exchange)?,
+                (Some(from), Some(to)) => journal.moving(by, from, to, *exchange)?,
                 // Across the edge of the workspace: the kernel refuses to move between mounts.
-                (Some(inside), None) | (None, Some(inside)) => journal.removing(by, &inside)?,
+                (Some(inside), None) | (None, Some(inside)) => journal.removing(by, inside)?,
                 (None, None) => {}
             },
+            (Changing::Content(_), Some(path)) => journal.writing(by, path)?,
+            (Changing::Content(_), None) => {
+                if let Some(Some(Place::Open(file))) = places.first() {
+                    journal.writing_open(file.as_fd())?;
+                }
+            }
+            (Changing::New(_), Some(path)) => {
+                if !journal.making(by, path)? {
+                    return Ok(Kept::GoOn(Vec::new()));
+                }
+            }
+            (Changing::Linked(_), Some(path)) => {
+                if !journal.linking(by, path)? {
+                    return Ok(Kept::GoOn(Vec::new()));
+                }
+            }
+            (Changing::Removed(_), Some(path)) => journal.removing(by, path)?,
+            (Changing::Mode(_) | Changing::ModeOf(_), Some(path)) => journal.mode(by, path)?,
+            (_, None) | (Changing::Nothing, _) => {}
         }
-        Ok(Kept::GoOn)
+        Ok(Kept::GoOn((0..places.len()).filter_map(path).map(<[u8]>::to_vec).collect()))
     }
 
     fn exec(&mut self, index: usize, seen: &Notification) -> Result<Answer, Over> {

@@ -57,6 +57,22 @@ pub enum Changing {
     ModeOf(i32),
 }
 
+impl Changing {
+    /// The names that the call gives.
+    pub fn names(&self) -> impl Iterator<Item = &Named> {
+        let (one, other) = match self {
+            Self::Nothing | Self::ModeOf(_) => (None, None),
+            Self::Content(named)
+            | Self::New(named)
+            | Self::Linked(named)
+            | Self::Removed(named)
+            | Self::Mode(named) => (Some(named), None),
+            Self::Moved { from, to, .. } => (Some(from), Some(to)),
+        };
+        one.into_iter().chain(other)
+    }
+}
+
 /// Reads what a notified call is about to change; `None` for a call that changes no file.
 ///
 /// # Errors

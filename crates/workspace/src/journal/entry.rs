@@ -46,6 +46,8 @@ pub enum Act {
         path: Path,
         /// The bits that it had.
         mode: u32,
+        /// Which it is.
+        identity: Identity,
     },
     /// The call that these entries were written for failed: they are about nothing.
     Void {
@@ -148,6 +150,20 @@ pub struct Kept {
     pub owner: (u32, u32),
     /// Which it was.
     pub identity: Identity,
+}
+
+impl Kept {
+    /// What is to be told of a file whose content is in the store.
+    pub(super) fn of(meta: &Meta) -> Self {
+        Self {
+            missing: None,
+            itself: false,
+            mode: meta.mode,
+            size: meta.size,
+            owner: meta.owner,
+            identity: Identity::from(meta),
+        }
+    }
 }
 
 /// A path relative to the workspace: any bytes. As JSON a string, or its bytes in hex where it is not

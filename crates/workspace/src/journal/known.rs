@@ -1,9 +1,9 @@
 //! What is known of the workspace since the last mark, so that nothing is kept twice or for nothing.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ops::Bound;
 
 use super::entry::Identity;
+use crate::beneath::below;
 use crate::limits::KNOWN_THINGS;
 
 /// What is known since the last mark.
@@ -61,6 +61,11 @@ impl Known {
         }
     }
 
+    /// From now on it is kept like any other.
+    pub(super) fn keep_from_now(&mut self, identity: Identity) {
+        self.made.remove(&identity);
+    }
+
     pub(super) fn absent(&self, path: &[u8]) -> bool {
         self.absent.contains(path)
     }
@@ -79,9 +84,7 @@ impl Known {
     pub(super) fn moved(&mut self, from: &[u8], to: &[u8]) {
         for path in [from, to] {
             self.left(path);
-            let (first, end) = ([path, b"/"].concat(), [path, b"0"].concat());
-            let below = (Bound::Excluded(first), Bound::Excluded(end));
-            let below: Vec<Vec<u8>> = self.absent.range(below).cloned().collect();
+            let below: Vec<Vec<u8>> = self.absent.range(below(path)).cloned().collect();
             below.iter().for_each(|path| self.left(path));
         }
     }

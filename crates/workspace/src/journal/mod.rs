@@ -97,27 +97,26 @@ impl Journal {
         }
     }
 
-    /// Something new is about to be made where nothing is.
+    /// Something new is about to be made where nothing is; whether that is so: else the call will fail.
     ///
     /// # Errors
     /// As [`Journal::writing`].
-    pub fn making(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
+    pub fn making(&mut self, by: u32, path: &[u8]) -> io::Result<bool> {
         self.naming(by, path, true)
     }
 
-    /// A file is about to get a further name where nothing is.
+    /// A file is about to get a further name where nothing is; whether that is so.
     ///
     /// # Errors
     /// As [`Journal::writing`].
-    pub fn linking(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
+    pub fn linking(&mut self, by: u32, path: &[u8]) -> io::Result<bool> {
         self.naming(by, path, false)
     }
 
-    fn naming(&mut self, by: u32, path: &[u8], new: bool) -> io::Result<()> {
+    fn naming(&mut self, by: u32, path: &[u8], new: bool) -> io::Result<bool> {
         match self.turn(by, path)? {
-            Some((spot, None)) => self.absent(by, spot, new),
-            // The call will fail.
-            Some((_, Some(_))) | None => Ok(()),
+            Some((spot, None)) => self.absent(by, spot, new).map(|()| true),
+            Some((_, Some(_))) | None => Ok(false),
         }
     }
 
@@ -126,9 +125,15 @@ impl Journal {
     /// # Errors
     /// As [`Journal::writing`].
     pub fn removing(&mut self, by: u32, path: &[u8]) -> io::Result<()> {
-        let Some((spot, Some(meta))) = self.turn(by, path)? else { return Ok(()) };
-        if let Some(number) = self.removed(&spot, &meta)? {
-            let expected = Expected::Gone(Identity::from(&meta));
+        match self.turn(by, path)? {
+            Some((spot, Some(meta))) => self.going(by, spot, &meta),
+            Some((_, None)) | None => Ok(()),
+        }
+    }
+
+    fn going(&mut self, by: u32, spot: Spot, meta: &Meta) -> io::Result<()> {
+        if let Some(number) = self.removed(&spot, meta)? {
+            let expected = Expected::Gone(Identity::from(meta));
             self.wait(by, Some((number, number)), spot, expected);
         }
         Ok(())
@@ -137,7 +142,8 @@ impl Journal {
     /// Keeps what is about to lose its name: the entry's number, where one is needed.
     fn removed(&mut self, spot: &Spot, meta: &Meta) -> io::Result<Option<u64>> {
         let identity = Identity::from(meta);
-        if meta.node == Node::File && self.known.made(identity) {
+        // A directory may hold what somebody else put there.
+        if meta.node != Node::Dir && self.known.made(identity) {
             return Ok(None);
         }
         let was = match meta.node {
@@ -158,10 +164,14 @@ impl Journal {
     /// # Errors
     /// As [`Journal::writing`].
     pub fn moving(&mut self, by: u32, from: &[u8], to: &[u8], exchange: bool) -> io::Result<()> {
-        let (Some((_, Some(meta))), Some((target, there))) =
+        let (Some((source, moved)), Some((target, there))) =
             (self.turn(by, from)?, self.turn(by, to)?)
         else {
             return Ok(());
+        };
+        let Some(meta) = moved else {
+            // Another call may be making it right now: what it would replace is kept.
+            return there.map_or(Ok(()), |there| self.going(by, target, &there));
         };
         let identity = Identity::from(&meta);
         // Two names of one file: rename(2) does nothing.
@@ -169,8 +179,14 @@ impl Journal {
             return Ok(());
         }
         let replaced = match there {
-            Some(there) if !exchange => self.removed(&target, &there)?,
-            _ => None,
+            Some(there) if exchange => {
+                // Each holds the other's place: without the one the other cannot go back.
+                self.known.keep_from_now(identity);
+                self.known.keep_from_now(Identity::from(&there));
+                None
+            }
+            Some(there) => self.removed(&target, &there)?,
+            None => None,
         };
         let number = self.writer.write(Act::Moved {
             from: Path(from.to_vec()),
@@ -180,8 +196,13 @@ impl Journal {
             exchange,
         })?;
         self.known.moved(from, to);
-        let entries = (replaced.unwrap_or(number), number);
-        self.wait(by, Some(entries), target, Expected::Arrived(identity));
+        // It failed where what should go is still there; that what should come is not says nothing,
+        // for a person's own save may have taken its place already.
+        let (first, spot, goes) = match (replaced, there) {
+            (Some(first), Some(there)) => (first, target, Identity::from(&there)),
+            _ => (number, source, identity),
+        };
+        self.wait(by, Some((first, number)), spot, Expected::Gone(goes));
         Ok(())
     }
 
@@ -195,7 +216,7 @@ impl Journal {
         if meta.node == Node::Symlink || self.known.made(identity) {
             return Ok(());
         }
-        let act = Act::Mode { path: Path(path.to_vec()), mode: meta.mode };
+        let act = Act::Mode { path: Path(path.to_vec()), mode: meta.mode, identity };
         let number = self.writer.write(act)?;
         let expected = Expected::Mode(identity, meta.mode);
         self.wait(by, Some((number, number)), spot, expected);
@@ -233,9 +254,28 @@ impl Journal {
     /// # Errors
     /// As [`Journal::writing`].
     pub fn mark(&mut self, name: &str, unix_s: i64) -> io::Result<u64> {
-        self.settle_all()?;
+        self.over_a_moment();
         self.known.forget();
         self.writer.write(Act::Mark { name: name.to_owned(), unix_s })
+    }
+
+    /// A program has this file open for writing while a moment is named: it is kept as it is now,
+    /// whatever its permission bits say. Where it cannot be read, taking back names it.
+    ///
+    /// # Errors
+    /// As [`Journal::writing`].
+    pub fn open_over_a_moment(&mut self, path: &[u8]) -> io::Result<()> {
+        let Some((spot, Some(meta))) = self.turn(TAKING_BACK, path)? else { return Ok(()) };
+        if meta.node != Node::File {
+            return Ok(());
+        }
+        let kept = match self.keep(&spot, &meta, How::Content) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Kept { missing: Some(error.to_string()), ..Kept::of(&meta) }
+            }
+            kept => kept?,
+        };
+        self.kept(&spot, kept)
     }
 
     /// The content of a file is about to change.
@@ -245,6 +285,11 @@ impl Journal {
             return Ok(());
         }
         let kept = self.keep(spot, meta, How::Content)?;
+        self.kept(spot, kept)
+    }
+
+    fn kept(&mut self, spot: &Spot, kept: Kept) -> io::Result<()> {
+        let identity = kept.identity;
         self.before(spot, State::File(kept))?;
         self.known.keep(identity);
         Ok(())
@@ -260,7 +305,8 @@ impl Journal {
                 Some((number, number))
             }
         };
-        self.wait(by, entries, spot, Expected::Made { new });
+        let since = new.then(settle::tick);
+        self.wait(by, entries, spot, Expected::Made { since });
         Ok(())
     }
 
@@ -276,14 +322,7 @@ impl Journal {
         if kept.itself {
             self.known.keep_whole(identity, number);
         }
-        Ok(Kept {
-            itself: kept.itself,
-            missing: kept.missing,
-            mode: meta.mode,
-            size: meta.size,
-            owner: meta.owner,
-            identity,
-        })
+        Ok(Kept { itself: kept.itself, missing: kept.missing, ..Kept::of(meta) })
     }
 
     /// A thread is about to change something at a path: what its last call came to is known now. The
@@ -297,7 +336,7 @@ impl Journal {
             Err(error) if will_fail(&error) => return Ok(None),
             spot => spot?,
         };
-        self.disturb(&spot)?;
+        self.disturb(&spot);
         match spot.look() {
             Err(error) if will_fail(&error) => Ok(None),
             there => Ok(Some((spot, there?))),

@@ -3,8 +3,8 @@
 //! The entries are taken back in memory, from the last to the first, which gives for each touched
 //! path what was there; that is compared with what is there.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -12,7 +12,7 @@ use super::entry::{Act, Identity, Kept, State};
 use super::roots::{REPOSITORY, Roots};
 use super::store::Store;
 use crate::alias::{Alias, aliases};
-use crate::beneath::{Meta, is_within, join, look, names, open_dir, read_link, split};
+use crate::beneath::{Meta, below, join, look, names, open_dir, read_link, split};
 use crate::change::{Change, Class, Kind, Node};
 use crate::classify::host_executed;
 use crate::compare::same_content;
@@ -66,11 +66,11 @@ pub fn net(
 ) -> io::Result<Net> {
     let trees = Trees { roots, store };
     let aliases = aliases(trees.roots.workspace().as_fd(), root);
-    let mut past = Past { trees: &trees, was: BTreeMap::new() };
+    let mut past = Past { trees: &trees, was: BTreeMap::new(), written: HashMap::new() };
     for entry in entries.iter().rev().take_while(|entry| entry.number > since) {
         past.take_back(entry)?;
     }
-    let mut was = past.was;
+    let mut was = past.done();
     trees.fill(&mut was)?;
     let mut changes = Vec::new();
     for (path, was) in &was {
@@ -83,6 +83,8 @@ pub fn net(
 struct Past<'a> {
     trees: &'a Trees,
     was: BTreeMap<Vec<u8>, Was>,
+    /// Files that were written in place, as they were before, and the number of that entry.
+    written: HashMap<Identity, (u64, Kept)>,
 }
 
 impl Past<'_> {
@@ -93,7 +95,9 @@ impl Past<'_> {
                 let was = match was {
                     State::Absent => Was::Absent,
                     State::File(kept) => {
-                        self.further_names(entry.number, kept);
+                        if !kept.itself {
+                            self.written.insert(kept.identity, (entry.number, kept.clone()));
+                        }
                         Was::Kept(entry.number, kept.clone())
                     }
                     State::Link { target, identity } => Was::Link(target.0.clone(), *identity),
@@ -103,10 +107,10 @@ impl Past<'_> {
                     State::Special { identity } => Was::Special(*identity),
                 };
                 // Nothing was in it at that moment: what is known of it is of later ones.
-                self.was.retain(|key, _| !is_within(key, &path.0));
+                drop(self.take(&path.0));
                 self.was.insert(path.0.clone(), was);
             }
-            Act::Mode { path, mode } => {
+            Act::Mode { path, mode, .. } => {
                 let was = match self.at(&path.0) {
                     Was::Kept(number, kept) => Was::Kept(number, Kept { mode: *mode, ..kept }),
                     Was::Dir(_, identity) => Was::Dir(*mode, identity),
@@ -125,7 +129,7 @@ impl Past<'_> {
             Act::Moved { from, to, .. } => {
                 if self.identity(&from.0)?.is_none() {
                     let moved = self.take(&to.0);
-                    self.was.retain(|key, _| !is_within(key, &from.0));
+                    drop(self.take(&from.0));
                     self.put(&from.0, moved);
                     self.was.insert(to.0.clone(), Was::Absent);
                 }
@@ -134,21 +138,27 @@ impl Past<'_> {
         Ok(())
     }
 
-    /// A file that was written is another one under all its names.
-    fn further_names(&mut self, number: u64, before: &Kept) {
-        for was in self.was.values_mut().filter(|_| !before.itself) {
-            if let Was::Kept(_, kept) = was
-                && kept.identity == before.identity
-            {
-                *was = Was::Kept(number, before.clone());
-            }
+    /// A file that was written is another one under all its names: as it was before the earliest of
+    /// those entries.
+    fn earliest(&self, was: Was) -> Was {
+        match was {
+            Was::Kept(number, kept) => match self.written.get(&kept.identity) {
+                Some((earlier, before)) if *earlier < number => Was::Kept(*earlier, before.clone()),
+                _ => Was::Kept(number, kept),
+            },
+            other => other,
         }
+    }
+
+    fn done(mut self) -> BTreeMap<Vec<u8>, Was> {
+        let was = std::mem::take(&mut self.was);
+        was.into_iter().map(|(path, was)| (path, self.earliest(was))).collect()
     }
 
     /// What was at a path, as far as the entries have been taken back.
     fn at(&self, path: &[u8]) -> Was {
         if let Some(was) = self.was.get(path) {
-            return was.clone();
+            return self.earliest(was.clone());
         }
         let (above, name) = split(path);
         if name.is_empty() {
@@ -185,12 +195,11 @@ impl Past<'_> {
     /// Takes what was at a path, and what is known of the paths in it, relative to it.
     fn take(&mut self, path: &[u8]) -> Vec<(Vec<u8>, Was)> {
         let mut taken = vec![(Vec::new(), self.at(path))];
+        self.was.remove(path);
         let inside: Vec<Vec<u8>> =
-            self.was.keys().filter(|key| is_within(key, path)).cloned().collect();
+            self.was.range(below(path)).map(|(key, _)| key.clone()).collect();
         for key in inside {
-            if let Some(was) = self.was.remove(&key)
-                && key != path
-            {
+            if let Some(was) = self.was.remove(&key) {
                 taken.push((key.get(path.len()..).unwrap_or_default().to_vec(), was));
             }
         }

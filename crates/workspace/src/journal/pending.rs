@@ -23,12 +23,11 @@ pub(super) struct Pending {
 /// What is at the spot if the call succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// Something where nothing was: new, or a further name of what was there.
-    Made { new: bool },
+    /// Something where nothing was. What is new must be so since this [`tick`](super::settle::tick);
+    /// `None`: it may be a further name of what was there.
+    Made { since: Option<i64> },
     /// Something other than this.
     Gone(Identity),
-    /// This.
-    Arrived(Identity),
     /// Other permission bits.
     Mode(Identity, u32),
 }
@@ -40,7 +39,6 @@ impl Expected {
         match self {
             Self::Made { .. } => now.is_some(),
             Self::Gone(identity) => !is(identity),
-            Self::Arrived(identity) => is(identity),
             Self::Mode(identity, mode) => !is(identity) || now.is_some_and(|now| now.mode != mode),
         }
     }

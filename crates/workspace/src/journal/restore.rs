@@ -93,7 +93,10 @@ impl Back<'_> {
                 let again = self.again.get(identity);
                 moved.back(self.journal, |now| is(*identity, again, now))
             }
-            Act::Mode { path, mode } => mode_back(self.journal, &path.0, *mode),
+            Act::Mode { path, mode, identity } => {
+                let again = self.again.get(identity);
+                mode_back(self.journal, &path.0, *mode, |now| is(*identity, again, now))
+            }
         }
     }
 
@@ -186,37 +189,47 @@ impl Place {
         if let Some(why) = &kept.missing {
             return Err(Left::Why(format!("its content was not kept: {why}")));
         }
-        let mut content = journal.store.content(number)?;
         let Some(now) = same else {
+            // Whether it can be read says nothing about a file that only lost its name.
+            let content = match kept.itself {
+                true => None,
+                false => Some(journal.store.content(number)?),
+            };
             self.remove(journal)?;
             journal.making(TAKING_BACK, &self.spot.path).map_err(Left::Journal)?;
-            return match kept.itself {
-                true => self.name_file(journal, kept, number),
-                false => self.make_file(&content, kept),
+            return match content {
+                None => self.name_file(journal, kept, number),
+                Some(content) => self.make_file(&content, kept),
             };
         };
         // The same file: its further names go back with it.
-        let same = look_open(&content)?.device == now.device
+        let same = journal.store.look(number)?.is_some_and(|kept| kept.device == now.device)
             || same_content(
                 &mut open_file(self.spot.parent.as_fd(), &self.spot.name)?,
-                &mut content,
+                &mut journal.store.content(number)?,
             )?;
-        if same && now.mode == kept.mode {
-            return Ok(false);
-        }
         if !same {
-            self.overwrite(journal, number)?;
+            self.overwrite(journal, &now, number)?;
         }
-        chmod_exact(self.spot.parent.as_fd(), &self.spot.name, Some(now.device), kept.mode)?;
-        Ok(true)
+        Ok(mode_back(journal, &self.spot.path, kept.mode, |_| true)? || !same)
     }
 
-    fn overwrite(&self, journal: &mut Journal, number: u64) -> Result<(), Left> {
+    fn overwrite(&self, journal: &mut Journal, now: &Meta, number: u64) -> Result<(), Left> {
         journal.known.keep_anew();
-        journal.writing(TAKING_BACK, &self.spot.path).map_err(Left::Journal)?;
-        let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let to =
-            rustix::fs::openat(&self.spot.parent, c_name(&self.spot.name)?, flags, Mode::empty())?;
+        journal.open_over_a_moment(&self.spot.path).map_err(Left::Journal)?;
+        let (parent, name) = (self.spot.parent.as_fd(), &self.spot.name);
+        if now.mode & 0o200 == 0 {
+            // Written through a descriptor that was open before it had these bits.
+            chmod_exact(parent, name, Some(now.device), now.mode | 0o200)?;
+        }
+        // A program may put something else there meanwhile: a pipe must not keep us waiting, and
+        // what was not looked at must not be cut off.
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let to = rustix::fs::openat(parent, c_name(name)?, flags, Mode::empty())?;
+        if look_open(&to)?.device != now.device {
+            return Err(Left::Why("it was replaced meanwhile".to_owned()));
+        }
+        rustix::fs::ftruncate(&to, 0)?;
         Ok(copy_content(journal.store.content(number)?, to)?)
     }
 
@@ -331,9 +344,13 @@ impl Moved<'_> {
     }
 }
 
-fn mode_back(journal: &mut Journal, path: &[u8], mode: u32) -> Done {
+/// `is` tells what had these bits.
+fn mode_back(journal: &mut Journal, path: &[u8], mode: u32, is: impl Fn(&Meta) -> bool) -> Done {
     let spot = journal.spot(path)?;
     match spot.look()? {
+        Some(now) if !is(&now) => {
+            Err(Left::Why("another is there now: its permission bits stay".to_owned()))
+        }
         Some(now) if now.node != Node::Symlink && now.mode != mode => {
             journal.mode(TAKING_BACK, path).map_err(Left::Journal)?;
             chmod_exact(spot.parent.as_fd(), &spot.name, Some(now.device), mode)?;

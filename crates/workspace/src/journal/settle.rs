@@ -2,20 +2,14 @@
 
 use std::io;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::entry::{Act, Identity};
 use super::pending::{Expected, Pending};
 use super::spot::Spot;
 use super::{Journal, TAKING_BACK};
-use crate::limits::PENDING_CALLS;
-
-/// What is known of a call when it is looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Over {
-    /// It has ended, and nobody else changed its name meanwhile.
-    Surely,
-    /// It may still be going on, or another call came between: it counts as one that changed something.
-    Perhaps,
-}
+use crate::beneath::Meta;
+use crate::limits::{MADE_WITHIN_MS, PENDING_CALLS};
 
 impl Journal {
     /// Whether calls wait for their outcome.
@@ -34,19 +28,28 @@ impl Journal {
         left.into_iter().try_for_each(|by| self.settle(by))
     }
 
-    /// The thread is heard of again: its last call has ended.
+    /// The thread is heard of again, or has left: its last call has ended.
     pub(super) fn settle(&mut self, by: u32) -> io::Result<()> {
-        self.settle_where(Over::Surely, |pending| pending.by == by)
+        while let Some(at) = self.pending.iter().position(|pending| pending.by == by) {
+            let pending = self.pending.swap_remove(at);
+            self.outcome(&pending)?;
+        }
+        Ok(())
     }
 
-    /// Another call is about to change the same name.
-    pub(super) fn disturb(&mut self, spot: &Spot) -> io::Result<()> {
-        self.settle_where(Over::Perhaps, |pending| pending.spot.is(spot))
+    /// Another call is about to change the same name: one whose outcome is not known by now counts as
+    /// one that changed something.
+    pub(super) fn disturb(&mut self, spot: &Spot) {
+        self.pending.retain(|pending| !pending.spot.is(spot));
     }
 
-    /// What is not known by now counts as done.
-    pub(super) fn settle_all(&mut self) -> io::Result<()> {
-        self.settle_where(Over::Perhaps, |_| true)
+    /// A moment is named while calls go on: what they make may be in it.
+    pub(super) fn over_a_moment(&mut self) {
+        for pending in &mut self.pending {
+            if let Expected::Made { since } = &mut pending.expected {
+                *since = None;
+            }
+        }
     }
 
     /// Remembers a call until it is known what it came to.
@@ -63,32 +66,18 @@ impl Journal {
         }
     }
 
-    fn settle_where(&mut self, over: Over, which: impl Fn(&Pending) -> bool) -> io::Result<()> {
-        let mut at = 0;
-        while let Some(pending) = self.pending.get(at) {
-            if which(pending) {
-                let pending = self.pending.swap_remove(at);
-                self.outcome(&pending, over)?;
-            } else {
-                at += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn outcome(&mut self, pending: &Pending, over: Over) -> io::Result<()> {
+    fn outcome(&mut self, pending: &Pending) -> io::Result<()> {
         // Where it cannot be looked at it counts as done.
         let Ok(now) = pending.spot.look() else { return Ok(()) };
-        match (pending.expected.came(now.as_ref()), over) {
-            (true, Over::Surely) => {
-                if let (Expected::Made { new: true }, Some(now)) = (pending.expected, &now) {
-                    self.known.make(Identity::from(now));
-                }
-                Ok(())
-            }
-            (false, Over::Surely) => self.void(pending),
-            (_, Over::Perhaps) => Ok(()),
+        if !pending.expected.came(now.as_ref()) {
+            return self.void(pending);
         }
+        if let (Expected::Made { since: Some(since) }, Some(now)) = (pending.expected, &now)
+            && is_from(now, since)
+        {
+            self.known.make(Identity::from(now));
+        }
+        Ok(())
     }
 
     fn void(&mut self, pending: &Pending) -> io::Result<()> {
@@ -101,4 +90,16 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// The time that file systems write down, in nanoseconds since 1970: of the last tick, not of now.
+pub(super) fn tick() -> i64 {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// Whether a file is new since a call was let go on, and so soon that the call made it: nobody else's
+/// that came to that name since must be taken for it.
+fn is_from(now: &Meta, since: i64) -> bool {
+    (0..=MADE_WITHIN_MS * 1_000_000).contains(&now.born.saturating_sub(since))
 }

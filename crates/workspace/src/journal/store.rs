@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::beneath::{c_name, look_open, open_file, open_root};
+use crate::beneath::{Meta, c_name, look, look_open, open_file, open_root};
 use crate::limits::KEPT_FILE_BYTES;
 
 /// The directory of kept files.
@@ -110,6 +110,11 @@ impl Store {
         let mode = Mode::RUSR | Mode::WUSR;
         let to = rustix::fs::openat(&self.dir, name, flags, mode)?;
         copy_content(&from, &to)
+    }
+
+    /// What is kept for an entry.
+    pub(super) fn look(&self, number: u64) -> io::Result<Option<Meta>> {
+        look(self.dir.as_fd(), number.to_string().as_bytes())
     }
 
     /// The kept content of an entry.
