@@ -176,3 +176,54 @@ fn f10_f16_s04_a_linked_worktree_commits_and_plants_nothing() {
     let hooks = fs::read_to_string(fixture.project().join(".git/config")).unwrap();
     assert!(hooks.contains("PLANTED"), "control group: {control:?}");
 }
+
+/// Names that are missing at the start, and that git on the host would follow once they are there.
+const MISSING: &str = "
+common=$(git rev-parse --git-common-dir); own=$(git rev-parse --git-dir)
+plant() { mkdir -p \"$(dirname \"$1\")\" 2>/dev/null; (echo PLANTED > \"$1\") 2>/dev/null && echo \"planted $1\"; }
+plant .husky/_/pre-commit; plant tools/settings; plant more; plant \"$own/hooks-of-mine/pre-commit\"
+plant \"$common/remotes/origin\"; plant \"$common/branches/origin\"; plant \"$own/modules/sub/config\"; true";
+
+/// F15: hooks, settings and remotes that the repository's settings lead to are held while they are
+/// missing, too: in a new worktree what a tool makes (`.husky/_`) is not there yet.
+#[test]
+fn f10_f15_f16_what_settings_name_is_held_before_it_is_there() {
+    needs!("git");
+    let made = |fixture: &Fixture, tree: &str| {
+        let project = fixture.project();
+        let add =
+            fixture.unprotected("git worktree add -q ../tree -b tree; mkdir tools ../tree/tools");
+        assert_eq!(add.code, 0, "{add:?}");
+        let directory = project.join(tree).canonicalize().unwrap();
+        let named = format!(
+            "[core]\n\thooksPath = .husky/_\n[extensions]\n\tworktreeConfig = true\n[include]\n\tpath = {}\n",
+            directory.join("tools/settings").display()
+        );
+        let config = settings(fixture) + &named;
+        fs::write(project.join(".git/config"), config).unwrap();
+        let (own, of_own) = match tree {
+            "." => (project.join(".git"), ".git"),
+            _ => (project.join(".git/worktrees/tree"), "../project/.git/worktrees/tree"),
+        };
+        let of_own = format!(
+            "[core]\n\thooksPath = {of_own}/hooks-of-mine\n[include]\n\tpath = {}\n",
+            directory.join("more").display()
+        );
+        fs::write(own.join("config.worktree"), of_own).unwrap();
+        directory
+    };
+    for (tree, mode) in [(".", "pair"), (".", "direct"), ("../tree", "pair"), ("../tree", "direct")]
+    {
+        let fixture = Fixture::new();
+        let directory = made(&fixture, tree);
+        let before = (snapshot(&directory), snapshot(&fixture.project()));
+        let outcome = fixture.job().directory(&directory).flags(["--workspace", mode]).sh(MISSING);
+        assert!(!outcome.stdout.contains("planted"), "{tree} {mode}: {outcome:?}");
+        assert_unchanged(&directory, &before.0, "the tree, placeholders removed");
+        assert_unchanged(&fixture.project(), &before.1, "the repository");
+    }
+    let fixture = Fixture::new();
+    let directory = made(&fixture, "../tree");
+    let control = fixture.job().directory(&directory).unprotected_sh(MISSING);
+    assert_eq!(control.stdout.matches("planted").count(), 7, "control group: {control:?}");
+}

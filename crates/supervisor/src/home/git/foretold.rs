@@ -41,16 +41,19 @@ pub fn refusals(uses: &Uses<'_>) -> Vec<String> {
         ),
         (
             in_place && repository && husky_waits(uses),
-            "git: husky's `prepare` will fail, since it sets where hooks are; run `npm ci` outside once, or add --ignore-scripts",
+            "git: husky's `prepare` will fail, since hooks are held; run `npm ci` outside once, or add --ignore-scripts",
         ),
     ];
     lines.into_iter().filter(|(holds, _)| *holds).map(|(_, line)| line.to_owned()).collect()
 }
 
-/// Whether installing packages would set `core.hooksPath` for the first time.
+/// Whether installing packages would set `core.hooksPath`, or make what it names, for the first time:
+/// in a new worktree it is set and nothing is there.
 fn husky_waits(uses: &Uses<'_>) -> bool {
-    let set = uses.local.iter().any(|setting| setting.name() == "core.hookspath");
-    !set && prepare_script(uses.workspace).is_some_and(|script| script.contains("husky"))
+    let named = uses.local.iter().rev().find(|setting| setting.name() == "core.hookspath");
+    let value = named.and_then(|setting| setting.value.as_deref());
+    !value.is_some_and(|value| uses.workspace.join(value).is_dir())
+        && prepare_script(uses.workspace).is_some_and(|script| script.contains("husky"))
 }
 
 fn prepare_script(workspace: &Path) -> Option<String> {
@@ -106,7 +109,9 @@ mod tests {
         assert!(said(&[husky], Pair, false)[0].contains("husky"));
         assert!(said(&[husky], Review, false).is_empty());
         let set = ("local", "[core]\nhooksPath = .husky/_\n");
-        assert!(said(&[husky, set], Pair, false).is_empty());
+        assert!(said(&[husky, set], Pair, false)[0].contains("husky"), "nothing is there yet");
+        let there = ("local", "[core]\nhooksPath = .git\n");
+        assert!(said(&[husky, there], Pair, false).is_empty());
         assert!(said(&[("package.json", "{")], Pair, false).is_empty());
         assert!(said(&[(".gitmodules", "")], Pair, false)[0].contains("submodules"));
         assert!(said(&[("local", "[commit]\ngpgSign\n")], Pair, false)[0].contains("not signed"));
