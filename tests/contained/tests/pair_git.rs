@@ -47,7 +47,7 @@ fn s04_a_branch_gets_its_upstream() {
 /// What was judged is what is written: a text that changes meanwhile changes nothing.
 const SWAP: &str = "python3 - <<'END'
 import os, threading
-good = open('.git/config').read() + '[push]\\n\\tdefault = simple\\n'
+good = open('.git/config').read() + '[pull]\\n\\trebase = true\\n'
 evil = good + '[core]\\n\\tpager = x\\n'
 stop = False
 def swap():
@@ -94,7 +94,7 @@ fn f10_f15_no_setting_that_runs_is_written() {
         let kept: String = before.lines().map(|line| format!("{line}\n")).collect();
         assert!(after.starts_with(&kept), "{script}: {after}; {outcome:?}");
         let added = after.strip_prefix(&kept).unwrap();
-        let harmless = ["", "[push]\n\tdefault = \"simple\"\n"];
+        let harmless = ["", "[pull]\n\trebase = \"true\"\n"];
         assert!(harmless.contains(&added), "{script}: {added}; {outcome:?}");
     }
     let fixture = Fixture::new();
