@@ -26,8 +26,6 @@ pub struct Git {
     ignore: String,
     /// Settings of the user's and of the repository that say whether commits are signed.
     signing: Vec<Setting>,
-    /// Settings of the repository.
-    local: Vec<Setting>,
     /// What a person should know.
     pub notes: Vec<String>,
 }
@@ -70,7 +68,7 @@ pub fn read(
         repository.map_or_else(Vec::new, |directory| settings_of(&directory.join("config")));
     let all = read.settings.iter().chain(&local);
     let signing = all.filter(|setting| setting.key == "gpgsign").cloned().collect();
-    Git { settings: safe(read.settings), ignore, signing, local, notes: read.notes }
+    Git { settings: safe(read.settings), ignore, signing, notes: read.notes }
 }
 
 /// The settings that come inside: named by the table, and without anything that looks secret.
@@ -124,8 +122,8 @@ impl Git {
     /// What will not work, as lines for the person.
     #[must_use]
     pub fn refusals(&self, workspace: &Path, mode: WorkspaceMode, linked: bool) -> Vec<String> {
-        let (local, signs) = (&self.local, self.signs());
-        foretold::refusals(&foretold::Uses { workspace, mode, linked, local, signs })
+        let signs = self.signs();
+        foretold::refusals(&foretold::Uses { workspace, mode, linked, signs })
     }
 
     /// The sandbox's two files. `placeholders` are names that are no part of the project, so that
