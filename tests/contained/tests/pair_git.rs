@@ -227,3 +227,37 @@ fn f10_f15_f16_what_settings_name_is_held_before_it_is_there() {
     let control = fixture.job().directory(&directory).unprotected_sh(MISSING);
     assert_eq!(control.stdout.matches("planted").count(), 7, "control group: {control:?}");
 }
+
+/// F10, F14, F15: a repository that the project's `.git` file leads to within the project is held as
+/// `.git` would be: git on the host heeds it.
+#[test]
+fn f10_f14_f15_a_repository_of_another_name_in_the_project_is_held() {
+    needs!("git");
+    let script = "git config core.fsmonitor 'touch ../OWNED; false'; mkdir -p .bare/remotes
+        for name in config config.worktree hooks/pre-commit remotes/origin; do
+            (echo '#PLANTED' >> .bare/$name) 2>/dev/null && echo \"planted $name\"; done
+        (mv .bare x && cp -r x .bare && echo PLANTED again) 2>/dev/null; echo a > a
+        git add a && git commit -qm a && echo committed";
+    let made = || {
+        let fixture = Fixture::new();
+        let moved =
+            fixture.unprotected("mv .git .bare && echo 'gitdir: .bare' > .git && git status");
+        assert_eq!(moved.code, 0, "{moved:?}");
+        fixture
+    };
+    let owned = |fixture: &Fixture| {
+        let status = fixture.unprotected("git status");
+        assert_eq!(status.code, 0, "{status:?}");
+        fixture.project().join("../OWNED").exists()
+    };
+    for mode in ["pair", "direct"] {
+        let fixture = made();
+        let outcome = fixture.job().flags(["--workspace", mode]).sh(script);
+        assert_eq!(outcome.stdout.trim(), "committed", "{mode}: {outcome:?}");
+        assert!(!owned(&fixture), "{mode}: {outcome:?}");
+    }
+    let fixture = made();
+    let control = fixture.unprotected(script);
+    assert_eq!(control.stdout.matches("planted").count(), 4, "control group: {control:?}");
+    assert!(owned(&fixture), "control group: {control:?}");
+}

@@ -15,7 +15,7 @@ use ringfence_sys::mounts;
 use rustix::fs::{Mode, OFlags};
 
 use super::git_names::{Named, named};
-use super::worktree::Linked;
+use super::worktree::{self, Linked};
 use super::{PlanError, Setting};
 use crate::rundir::Cleanup;
 
@@ -178,6 +178,11 @@ fn protect(
     if compiled.workspace.protected.iter().any(|path| path == ".git/config") {
         found.add(Path::new(COMMON_DIRECTORY), false)?;
     }
+    for repository in worktree::inner(root) {
+        if let Ok(relative) = repository.strip_prefix(root) {
+            found.add_repository(relative, compiled)?;
+        }
+    }
     found.add_named(names, compiled)?;
     for definition in setting.definitions {
         if let Ok(relative) = definition.strip_prefix(root) {
@@ -196,12 +201,7 @@ fn protect_linked(
 ) -> Result<Protection, PlanError> {
     let protected = &compiled.workspace.protected;
     let mut found = Found::new(&linked.repository, setting);
-    for row in PROTECTED.iter().filter(|row| protected.iter().any(|path| path == row.path)) {
-        if let Ok(relative) = Path::new(row.path).strip_prefix(".git") {
-            found.add(relative, row.directory)?;
-        }
-    }
-    found.add(Path::new("commondir"), false)?;
+    found.add_repository(Path::new(""), compiled)?;
     found.add_named(names, compiled)?;
     let mut protection = found.finish();
     if protected.iter().any(|path| path == ".git/worktrees") {
@@ -222,7 +222,10 @@ fn protect_linked(
 
 /// What the settings of the repository at the top of `tree` name.
 fn git_names(tree: &Path, home: &Path) -> Named {
-    named(&SETTINGS.map(|name| tree.join(".git").join(name)), &[tree], home)
+    let mut repositories = worktree::inner(tree);
+    repositories.push(tree.join(".git"));
+    let files = repositories.iter().flat_map(|directory| SETTINGS.map(|name| directory.join(name)));
+    named(&files.collect::<Vec<_>>(), &[tree], home)
 }
 
 /// The same of a linked worktree: git runs in it and in the main one.
@@ -260,6 +263,17 @@ impl<'a> Found<'a> {
     fn sharing(root: &'a Path, shared: BTreeSet<PathBuf>) -> Self {
         let (pins, holds) = (BTreeSet::new(), BTreeSet::new());
         Self { root, pins, holds, missing: Vec::new(), shared }
+    }
+
+    /// What is protected in `.git`, in a repository's directory of another name.
+    fn add_repository(&mut self, directory: &Path, compiled: &Compiled) -> Result<(), PlanError> {
+        let protected = &compiled.workspace.protected;
+        for row in PROTECTED.iter().filter(|row| protected.iter().any(|path| path == row.path)) {
+            if let Ok(relative) = Path::new(row.path).strip_prefix(".git") {
+                self.add(&directory.join(relative), row.directory)?;
+            }
+        }
+        self.add(&directory.join("commondir"), false)
     }
 
     /// Places that settings of git name, as long as hooks are protected. What lies outside of the root

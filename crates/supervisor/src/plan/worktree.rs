@@ -80,6 +80,18 @@ fn of(root: &Path) -> Option<Linked> {
     (names_us && whole).then_some(Linked { repository, own })
 }
 
+/// The directories within `root` that its `.git` file, and what that one's `commondir`, lead git to. They
+/// lie in the project under any name, such as `.bare`, and are a repository all the same.
+pub fn inner(root: &Path) -> Vec<PathBuf> {
+    let led = |base: &Path, text: String| {
+        let path = text.trim_start_matches("gitdir:").trim().to_owned();
+        fs::canonicalize(base.join(path)).ok()
+    };
+    let own = pointer(&root.join(".git")).and_then(|text| led(root, text));
+    let common = own.as_deref().and_then(|own| led(own, pointer(&own.join("commondir"))?));
+    own.into_iter().chain(common).filter(|path| path.starts_with(root) && path != root).collect()
+}
+
 /// The text of a small regular file that is no link.
 fn pointer(path: &Path) -> Option<String> {
     let metadata = fs::symlink_metadata(path).ok()?;
