@@ -239,6 +239,29 @@ fn p15_what_is_remembered_is_filtered() {
     assert!(fixture.ringfence(&["logs"]).stdout.contains("control sequences"));
 }
 
+/// P15: a question that a program asked its terminal is not asked again: the answer would be typed to
+/// whatever runs when somebody looks later, their own shell among it.
+#[test]
+fn p15_what_is_remembered_asks_the_terminal_nothing() {
+    let fixture = Fixture::new();
+    let script = "printf 'one\\033[6n\\033[ctwo\\n'; read x; printf 'three\\033[6n\\n'; read x";
+    let id = detached(&fixture.job(), script);
+    let mut first = Person::verb(&fixture, &["attach"]);
+    first.sees("two");
+    first.types(LET_GO);
+    assert_eq!(first.code(), 0);
+    let mut person = Person::verb(&fixture, &["attach"]);
+    person.sees("onetwo");
+    assert!(!person.shown().contains("\u{1b}[6n"), "{:?}", person.shown());
+    person.types("x\r");
+    person.sees("three\u{1b}[6n");
+    person.types("x\r");
+    assert_eq!(person.code(), 0);
+    let over = fixture.ringfence(&["attach", &id]).stdout;
+    assert!(over.contains("onetwo") && over.contains("three"), "{over:?}");
+    assert!(!over.contains("\u{1b}[6n") && !over.contains("\u{1b}[c"), "{over:?}");
+}
+
 /// What a person is told at the end of a run is told by whoever looks at it last.
 #[test]
 fn the_block_at_the_end_is_told_by_attach_and_wait() {
