@@ -181,7 +181,7 @@ fn f10_f16_s04_a_linked_worktree_commits_and_plants_nothing() {
 const MISSING: &str = "
 common=$(git rev-parse --git-common-dir); own=$(git rev-parse --git-dir)
 plant() { mkdir -p \"$(dirname \"$1\")\" 2>/dev/null; (echo PLANTED > \"$1\") 2>/dev/null && echo \"planted $1\"; }
-plant .husky/_/pre-commit; plant tools/settings; plant more; plant \"$own/hooks-of-mine/pre-commit\"
+plant .husky/_/pre-commit; plant .my-hooks/pre-commit; plant tools/settings; plant more; plant \"$own/hooks-of-mine/pre-commit\"
 plant \"$common/remotes/origin\"; plant \"$common/branches/origin\"; plant \"$own/modules/sub/config\"; true";
 
 /// F15: hooks, settings and remotes that the repository's settings lead to are held while they are
@@ -191,6 +191,9 @@ fn f10_f15_f16_what_settings_name_is_held_before_it_is_there() {
     needs!("git");
     let made = |fixture: &Fixture, tree: &str| {
         let project = fixture.project();
+        let mine = fixture.home().join(".gitconfig");
+        let text = fs::read_to_string(&mine).unwrap() + "[core]\n\thooksPath = .my-hooks\n";
+        fs::write(mine, text).unwrap();
         let add =
             fixture.unprotected("git worktree add -q ../tree -b tree; mkdir tools ../tree/tools");
         assert_eq!(add.code, 0, "{add:?}");
@@ -225,7 +228,7 @@ fn f10_f15_f16_what_settings_name_is_held_before_it_is_there() {
     let fixture = Fixture::new();
     let directory = made(&fixture, "../tree");
     let control = fixture.job().directory(&directory).unprotected_sh(MISSING);
-    assert_eq!(control.stdout.matches("planted").count(), 7, "control group: {control:?}");
+    assert_eq!(control.stdout.matches("planted").count(), 8, "control group: {control:?}");
 }
 
 /// F10, F14, F15: a repository that the project's `.git` file leads to within the project is held as

@@ -17,6 +17,7 @@ use rustix::fs::{Mode, OFlags};
 use super::git_names::{Named, named};
 use super::worktree::{self, Linked};
 use super::{PlanError, Setting};
+use crate::home::git;
 use crate::rundir::Cleanup;
 
 /// A linked worktree's pointer: a missing one is held too, or git on the host would follow it to a
@@ -146,8 +147,8 @@ pub fn plan(
     let workspace = &compiled.workspace.root;
     if setting.mode.writes_in_place() {
         let names = match linked {
-            Some(linked) => linked_names(linked, workspace, setting.home),
-            None => git_names(workspace, setting.home),
+            Some(linked) => linked_names(linked, workspace, setting),
+            None => git_names(workspace, setting),
         };
         protection.add(protect(workspace, compiled, setting, &names)?);
         if let Some(linked) = linked {
@@ -156,7 +157,7 @@ pub fn plan(
     }
     for grant in &compiled.files {
         if grant.access == Access::ReadWrite && grant.path.is_dir() {
-            let names = git_names(&grant.path, setting.home);
+            let names = git_names(&grant.path, setting);
             protection.add(protect(&grant.path, compiled, setting, &names)?);
         }
     }
@@ -220,20 +221,23 @@ fn protect_linked(
     Ok(protection)
 }
 
-/// What the settings of the repository at the top of `tree` name.
-fn git_names(tree: &Path, home: &Path) -> Named {
+/// What the settings of the repository at the top of `tree` name, and the person's own: a path of hooks
+/// in them counts from the top of each project.
+fn git_names(tree: &Path, setting: &Setting<'_>) -> Named {
     let mut repositories = worktree::inner(tree);
     repositories.push(tree.join(".git"));
-    let files = repositories.iter().flat_map(|directory| SETTINGS.map(|name| directory.join(name)));
-    named(&files.collect::<Vec<_>>(), &[tree], home)
+    let mut files = git::files(setting.home, setting.variable);
+    files.extend(repositories.iter().flat_map(|place| SETTINGS.map(|name| place.join(name))));
+    named(&files, &[tree], setting.home)
 }
 
 /// The same of a linked worktree: git runs in it and in the main one.
-fn linked_names(linked: &Linked, tree: &Path, home: &Path) -> Named {
-    let mut files = SETTINGS.map(|name| linked.repository.join(name)).to_vec();
+fn linked_names(linked: &Linked, tree: &Path, setting: &Setting<'_>) -> Named {
+    let mut files = git::files(setting.home, setting.variable);
+    files.extend(SETTINGS.map(|name| linked.repository.join(name)));
     files.push(linked.own.join("config.worktree"));
     let main = linked.repository.parent().unwrap_or(Path::new("/"));
-    named(&files, &[tree, main], home)
+    named(&files, &[tree, main], setting.home)
 }
 
 impl Protection {

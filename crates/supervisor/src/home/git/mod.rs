@@ -36,6 +36,26 @@ pub fn settings_of(file: &Path) -> Vec<Setting> {
     parse::parse(&String::from_utf8_lossy(&bytes)).unwrap_or_default()
 }
 
+/// The files of the system's and the user's settings, in git's order.
+pub fn files(home: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+    let system = place("GIT_CONFIG_SYSTEM", variable).unwrap_or_else(|| "/etc/gitconfig".into());
+    let mut files = vec![system];
+    files.retain(|_| variable("GIT_CONFIG_NOSYSTEM").is_none());
+    match place("GIT_CONFIG_GLOBAL", variable) {
+        Some(global) => files.push(global),
+        None => files.extend([xdg(home, variable).join("config"), home.join(".gitconfig")]),
+    }
+    files
+}
+
+fn xdg(home: &Path, variable: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+    place("XDG_CONFIG_HOME", variable).unwrap_or_else(|| home.join(".config")).join("git")
+}
+
+fn place(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 /// Reads the user's settings for the project at `workspace`.
 ///
 /// `repository` is that of the project, where it lies elsewhere.
@@ -45,25 +65,15 @@ pub fn read(
     repository: Option<&Path>,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Git {
-    let place = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let xdg = place("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("git");
     let above = workspace.ancestors().map(|above| above.join(".git"));
     let git_directory = above.into_iter().find(|path| path.symlink_metadata().is_ok());
     let repository = repository.map(Path::to_owned).or_else(|| git_directory.clone());
     let scope = Scope { home, git_directory: git_directory.as_deref() };
     let mut read = Read::default();
-    if variable("GIT_CONFIG_NOSYSTEM").is_none() {
-        let system = place("GIT_CONFIG_SYSTEM").unwrap_or_else(|| "/etc/gitconfig".into());
-        read.file(&system, &scope, 0);
+    for file in files(home, variable) {
+        read.file(&file, &scope, 0);
     }
-    match place("GIT_CONFIG_GLOBAL") {
-        Some(global) => read.file(&global, &scope, 0),
-        None => {
-            read.file(&xdg.join("config"), &scope, 0);
-            read.file(&home.join(".gitconfig"), &scope, 0);
-        }
-    }
-    let ignore = ignore_file(&read.settings, home, &xdg);
+    let ignore = ignore_file(&read.settings, home, &xdg(home, variable));
     let local =
         repository.map_or_else(Vec::new, |directory| settings_of(&directory.join("config")));
     let all = read.settings.iter().chain(&local);
