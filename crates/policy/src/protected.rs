@@ -33,6 +33,8 @@ pub const PROTECTED: &[Protected] = &[
     file(".git/config.worktree", GIT),
     tree(".git/modules", GIT),
     tree(".git/worktrees", GIT),
+    tree(".git/remotes", GIT),
+    tree(".git/branches", GIT),
     tree(".vscode", EDITOR),
     tree(".idea", EDITOR),
     tree(".zed", EDITOR),

@@ -33,6 +33,17 @@ struct Place {
 }
 
 const BARE: &str = "it belongs to a bare repository, and git runs commands from there";
+/// What of a repository names programs, or leads to some, as in `.git`.
+const BARE_NAMES: [&str; 8] = [
+    "branches",
+    "commondir",
+    "config",
+    "config.worktree",
+    "hooks",
+    "rebase-apply",
+    "rebase-merge",
+    "remotes",
+];
 
 const HISTORY: &str = "the history of a repository would go with it";
 
@@ -101,7 +112,7 @@ impl Walk<'_> {
             let named = upper_names.binary_search(&name).is_ok();
             let up = if named { look(place.upper.as_fd(), &name).map_err(failed)? } else { None };
             let held = place.held.or_else(|| {
-                let runs = bare && matches!(fold(&name).as_str(), "config" | "hooks" | "commondir");
+                let runs = bare && BARE_NAMES.contains(&fold(&name).as_str());
                 runs.then_some(BARE)
             });
             match up {

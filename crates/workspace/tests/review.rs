@@ -398,6 +398,31 @@ fn f13_a_bare_repository_in_two_parts_is_held_back() {
     assert_eq!(held, ["m/common/config", "m/sub/commondir"]);
 }
 
+/// F13, F15: the same names are held back in a repository of another name as in `.git`.
+#[test]
+fn f13_f15_what_git_follows_in_a_bare_repository_is_held_back() {
+    let f = Fixture::new("mkdir -p .bare/objects .bare/refs; echo 'ref: refs/heads/x' >.bare/HEAD");
+    f.shell(
+        "upper",
+        "mkdir -p .bare/remotes .bare/branches .bare/rebase-merge .bare/info; cd .bare; echo x >config.worktree; \
+         echo x >remotes/origin; echo x >branches/origin; echo x >rebase-merge/git-rebase-todo; echo x >info/exclude",
+    );
+    let report = f.apply(&[]);
+    assert_eq!(
+        paths(&report.held_back),
+        [
+            ".bare/branches",
+            ".bare/branches/origin",
+            ".bare/config.worktree",
+            ".bare/rebase-merge",
+            ".bare/rebase-merge/git-rebase-todo",
+            ".bare/remotes",
+            ".bare/remotes/origin"
+        ]
+    );
+    assert!(f.at("lower/.bare/info/exclude").exists(), "{report:?}");
+}
+
 /// F13, S07: what the project's own links and git settings have the host run, by whatever spelling.
 #[test]
 fn f13_s07_what_the_projects_links_lead_to_is_held_back() {

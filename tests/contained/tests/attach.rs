@@ -106,6 +106,29 @@ fn no_terminal_is_needed_and_nobody_is_kept_waiting() {
     assert_eq!(fixture.ringfence(&["attach", &id]).code, 137);
 }
 
+/// A lock or a pipe that the caller holds by another descriptor is not held until the run's end.
+#[test]
+fn a_detached_run_holds_nothing_that_its_caller_had_open() {
+    let fixture = Fixture::new();
+    let start = |binary: &str, flags: &str| {
+        let script = format!(
+            "exec 8> ../lock; flock -n 8 && {binary} {flags} sleep 600 > ../started 8>&8 & wait $!; \
+             exec 8>&-; flock -n ../lock true; echo \"free $?\""
+        );
+        fixture.unprotected(&script)
+    };
+    let free = start(fixture.binary().to_str().unwrap(), "run --detach --");
+    let id = std::fs::read_to_string(fixture.project().join("../started")).unwrap();
+    assert_eq!(free.stdout, "free 0\n", "{free:?} {id}");
+    assert!(is_running(&fixture, id.trim()));
+    assert_eq!(fixture.ringfence(&["kill", id.trim()]).code, 0);
+    assert_eq!(fixture.ringfence(&["wait", id.trim()]).code, 137);
+    let control = start("sh -c 'exec \"$@\" & echo $!' sh", "");
+    let pid = std::fs::read_to_string(fixture.project().join("../started")).unwrap();
+    assert_eq!(fixture.unprotected(&format!("kill {pid}")).code, 0);
+    assert_eq!(control.stdout, "free 1\n", "control group: {control:?}");
+}
+
 /// Closing a terminal lets go: the one it was started in, and the ones that look.
 #[test]
 fn a_closed_terminal_ends_nothing() {
@@ -214,6 +237,29 @@ fn p15_what_is_remembered_is_filtered() {
         }
     }
     assert!(fixture.ringfence(&["logs"]).stdout.contains("control sequences"));
+}
+
+/// P15: a question that a program asked its terminal is not asked again: the answer would be typed to
+/// whatever runs when somebody looks later, their own shell among it.
+#[test]
+fn p15_what_is_remembered_asks_the_terminal_nothing() {
+    let fixture = Fixture::new();
+    let script = "printf 'one\\033[6n\\033[ctwo\\n'; read x; printf 'three\\033[6n\\n'; read x";
+    let id = detached(&fixture.job(), script);
+    let mut first = Person::verb(&fixture, &["attach"]);
+    first.sees("two");
+    first.types(LET_GO);
+    assert_eq!(first.code(), 0);
+    let mut person = Person::verb(&fixture, &["attach"]);
+    person.sees("onetwo");
+    assert!(!person.shown().contains("\u{1b}[6n"), "{:?}", person.shown());
+    person.types("x\r");
+    person.sees("three\u{1b}[6n");
+    person.types("x\r");
+    assert_eq!(person.code(), 0);
+    let over = fixture.ringfence(&["attach", &id]).stdout;
+    assert!(over.contains("onetwo") && over.contains("three"), "{over:?}");
+    assert!(!over.contains("\u{1b}[6n") && !over.contains("\u{1b}[c"), "{over:?}");
 }
 
 /// What a person is told at the end of a run is told by whoever looks at it last.

@@ -47,7 +47,7 @@ fn s04_a_branch_gets_its_upstream() {
 /// What was judged is what is written: a text that changes meanwhile changes nothing.
 const SWAP: &str = "python3 - <<'END'
 import os, threading
-good = open('.git/config').read() + '[push]\\n\\tdefault = simple\\n'
+good = open('.git/config').read() + '[pull]\\n\\trebase = true\\n'
 evil = good + '[core]\\n\\tpager = x\\n'
 stop = False
 def swap():
@@ -94,7 +94,7 @@ fn f10_f15_no_setting_that_runs_is_written() {
         let kept: String = before.lines().map(|line| format!("{line}\n")).collect();
         assert!(after.starts_with(&kept), "{script}: {after}; {outcome:?}");
         let added = after.strip_prefix(&kept).unwrap();
-        let harmless = ["", "[push]\n\tdefault = \"simple\"\n"];
+        let harmless = ["", "[pull]\n\trebase = \"true\"\n"];
         assert!(harmless.contains(&added), "{script}: {added}; {outcome:?}");
     }
     let fixture = Fixture::new();
@@ -175,4 +175,92 @@ fn f10_f16_s04_a_linked_worktree_commits_and_plants_nothing() {
     let control = fixture.job().directory(&tree).unprotected_sh(PLANT);
     let hooks = fs::read_to_string(fixture.project().join(".git/config")).unwrap();
     assert!(hooks.contains("PLANTED"), "control group: {control:?}");
+}
+
+/// Names that are missing at the start, and that git on the host would follow once they are there.
+const MISSING: &str = "
+common=$(git rev-parse --git-common-dir); own=$(git rev-parse --git-dir)
+plant() { mkdir -p \"$(dirname \"$1\")\" 2>/dev/null; (echo PLANTED > \"$1\") 2>/dev/null && echo \"planted $1\"; }
+plant .husky/_/pre-commit; plant .my-hooks/pre-commit; plant tools/settings; plant more; plant \"$own/hooks-of-mine/pre-commit\"
+plant \"$common/remotes/origin\"; plant \"$common/branches/origin\"; plant \"$own/modules/sub/config\"; true";
+
+/// F15: hooks, settings and remotes that the repository's settings lead to are held while they are
+/// missing, too: in a new worktree what a tool makes (`.husky/_`) is not there yet.
+#[test]
+fn f10_f15_f16_what_settings_name_is_held_before_it_is_there() {
+    needs!("git");
+    let made = |fixture: &Fixture, tree: &str| {
+        let project = fixture.project();
+        let mine = fixture.home().join(".gitconfig");
+        let text = fs::read_to_string(&mine).unwrap() + "[core]\n\thooksPath = .my-hooks\n";
+        fs::write(mine, text).unwrap();
+        let add =
+            fixture.unprotected("git worktree add -q ../tree -b tree; mkdir tools ../tree/tools");
+        assert_eq!(add.code, 0, "{add:?}");
+        let directory = project.join(tree).canonicalize().unwrap();
+        let named = format!(
+            "[core]\n\thooksPath = .husky/_\n[extensions]\n\tworktreeConfig = true\n[include]\n\tpath = {}\n",
+            directory.join("tools/settings").display()
+        );
+        let config = settings(fixture) + &named;
+        fs::write(project.join(".git/config"), config).unwrap();
+        let (own, of_own) = match tree {
+            "." => (project.join(".git"), ".git"),
+            _ => (project.join(".git/worktrees/tree"), "../project/.git/worktrees/tree"),
+        };
+        let of_own = format!(
+            "[core]\n\thooksPath = {of_own}/hooks-of-mine\n[include]\n\tpath = {}\n",
+            directory.join("more").display()
+        );
+        fs::write(own.join("config.worktree"), of_own).unwrap();
+        directory
+    };
+    for (tree, mode) in [(".", "pair"), (".", "direct"), ("../tree", "pair"), ("../tree", "direct")]
+    {
+        let fixture = Fixture::new();
+        let directory = made(&fixture, tree);
+        let before = (snapshot(&directory), snapshot(&fixture.project()));
+        let outcome = fixture.job().directory(&directory).flags(["--workspace", mode]).sh(MISSING);
+        assert!(!outcome.stdout.contains("planted"), "{tree} {mode}: {outcome:?}");
+        assert_unchanged(&directory, &before.0, "the tree, placeholders removed");
+        assert_unchanged(&fixture.project(), &before.1, "the repository");
+    }
+    let fixture = Fixture::new();
+    let directory = made(&fixture, "../tree");
+    let control = fixture.job().directory(&directory).unprotected_sh(MISSING);
+    assert_eq!(control.stdout.matches("planted").count(), 8, "control group: {control:?}");
+}
+
+/// F10, F14, F15: a repository that the project's `.git` file leads to within the project is held as
+/// `.git` would be: git on the host heeds it.
+#[test]
+fn f10_f14_f15_a_repository_of_another_name_in_the_project_is_held() {
+    needs!("git");
+    let script = "git config core.fsmonitor 'touch ../OWNED; false'; mkdir -p .bare/remotes
+        for name in config config.worktree hooks/pre-commit remotes/origin; do
+            (echo '#PLANTED' >> .bare/$name) 2>/dev/null && echo \"planted $name\"; done
+        (mv .bare x && cp -r x .bare && echo PLANTED again) 2>/dev/null; echo a > a
+        git add a && git commit -qm a && echo committed";
+    let made = || {
+        let fixture = Fixture::new();
+        let moved =
+            fixture.unprotected("mv .git .bare && echo 'gitdir: .bare' > .git && git status");
+        assert_eq!(moved.code, 0, "{moved:?}");
+        fixture
+    };
+    let owned = |fixture: &Fixture| {
+        let status = fixture.unprotected("git status");
+        assert_eq!(status.code, 0, "{status:?}");
+        fixture.project().join("../OWNED").exists()
+    };
+    for mode in ["pair", "direct"] {
+        let fixture = made();
+        let outcome = fixture.job().flags(["--workspace", mode]).sh(script);
+        assert_eq!(outcome.stdout.trim(), "committed", "{mode}: {outcome:?}");
+        assert!(!owned(&fixture), "{mode}: {outcome:?}");
+    }
+    let fixture = made();
+    let control = fixture.unprotected(script);
+    assert_eq!(control.stdout.matches("planted").count(), 4, "control group: {control:?}");
+    assert!(owned(&fixture), "control group: {control:?}");
 }

@@ -4,6 +4,7 @@ mod alone;
 mod anchors;
 mod base;
 mod environment;
+mod git_names;
 mod hide;
 mod hold_watch;
 mod identity;

@@ -14,14 +14,18 @@ use ringfence_policy::{Compiled, PROTECTED};
 use ringfence_sys::mounts;
 use rustix::fs::{Mode, OFlags};
 
-use super::worktree::Linked;
+use super::git_names::{Named, named};
+use super::worktree::{self, Linked};
 use super::{PlanError, Setting};
-use crate::home::git::settings_of;
+use crate::home::git;
 use crate::rundir::Cleanup;
 
 /// A linked worktree's pointer: a missing one is held too, or git on the host would follow it to a
 /// configuration of the agent's.
 const COMMON_DIRECTORY: &str = ".git/commondir";
+
+/// Files of settings in a repository's directory.
+const SETTINGS: [&str; 2] = ["config", "config.worktree"];
 
 /// What a placeholder says where an empty file would be an error to its reader: the same as none.
 const NEUTRAL: [(&str, &str); 3] =
@@ -142,29 +146,30 @@ pub fn plan(
     let mut protection = Protection::default();
     let workspace = &compiled.workspace.root;
     if setting.mode.writes_in_place() {
-        let mut found = protect(workspace, compiled, setting)?;
+        let names = match linked {
+            Some(linked) => linked_names(linked, workspace, setting),
+            None => git_names(workspace, setting),
+        };
+        protection.add(protect(workspace, compiled, setting, &names)?);
         if let Some(linked) = linked {
-            // The repository's settings name hooks in the worktree.
-            found.add_named(&git_names(&linked.repository, workspace).hooks, compiled)?;
-        }
-        protection.add(found.finish());
-        if let Some(linked) = linked {
-            protection.add(protect_linked(linked, compiled, setting)?);
+            protection.add(protect_linked(linked, compiled, setting, &names)?);
         }
     }
     for grant in &compiled.files {
         if grant.access == Access::ReadWrite && grant.path.is_dir() {
-            protection.add(protect(&grant.path, compiled, setting)?.finish());
+            let names = git_names(&grant.path, setting);
+            protection.add(protect(&grant.path, compiled, setting, &names)?);
         }
     }
     Ok(protection)
 }
 
-fn protect<'a>(
-    root: &'a Path,
+fn protect(
+    root: &Path,
     compiled: &Compiled,
     setting: &Setting<'_>,
-) -> Result<Found<'a>, PlanError> {
+    names: &Named,
+) -> Result<Protection, PlanError> {
     let mut found = Found::new(root, setting);
     for relative in &compiled.workspace.protected {
         let directory =
@@ -174,15 +179,18 @@ fn protect<'a>(
     if compiled.workspace.protected.iter().any(|path| path == ".git/config") {
         found.add(Path::new(COMMON_DIRECTORY), false)?;
     }
-    let names = git_names(&root.join(".git"), root);
-    found.add_named(&names.hooks, compiled)?;
-    found.add_named(&names.settings, compiled)?;
+    for repository in worktree::inner(root) {
+        if let Ok(relative) = repository.strip_prefix(root) {
+            found.add_repository(relative, compiled)?;
+        }
+    }
+    found.add_named(names, compiled)?;
     for definition in setting.definitions {
         if let Ok(relative) = definition.strip_prefix(root) {
             found.add(relative, false)?;
         }
     }
-    Ok(found)
+    Ok(found.finish())
 }
 
 /// A worktree's repository: what is protected in `.git` elsewhere, and all other worktrees.
@@ -190,17 +198,12 @@ fn protect_linked(
     linked: &Linked,
     compiled: &Compiled,
     setting: &Setting<'_>,
+    names: &Named,
 ) -> Result<Protection, PlanError> {
-    let repository = &linked.repository;
     let protected = &compiled.workspace.protected;
-    let mut found = Found::new(repository, setting);
-    for row in PROTECTED.iter().filter(|row| protected.iter().any(|path| path == row.path)) {
-        if let Ok(relative) = Path::new(row.path).strip_prefix(".git") {
-            found.add(relative, row.directory)?;
-        }
-    }
-    found.add(Path::new("commondir"), false)?;
-    found.add_named(&git_names(repository, repository).settings, compiled)?;
+    let mut found = Found::new(&linked.repository, setting);
+    found.add_repository(Path::new(""), compiled)?;
+    found.add_named(names, compiled)?;
     let mut protection = found.finish();
     if protected.iter().any(|path| path == ".git/worktrees") {
         protection.mounts.push(linked.own_mount()?);
@@ -208,31 +211,33 @@ fn protect_linked(
         for name in ["commondir", "gitdir", "config.worktree"] {
             own.add(Path::new(name), false)?;
         }
+        // Where git keeps the repositories of a linked worktree's submodules.
+        if protected.iter().any(|path| path == ".git/modules") {
+            own.add(Path::new("modules"), true)?;
+        }
+        own.add_named(names, compiled)?;
         protection.add(own.finish());
     }
     Ok(protection)
 }
 
-/// Where a repository's git takes hooks and further settings from (`core.hooksPath`, `include.path`):
-/// what the agent writes there the host would run. Relative to `tree`; what lies outside of it cannot
-/// be changed through it.
-struct Named {
-    hooks: Vec<PathBuf>,
-    settings: Vec<PathBuf>,
+/// What the settings of the repository at the top of `tree` name, and the person's own: a path of hooks
+/// in them counts from the top of each project.
+fn git_names(tree: &Path, setting: &Setting<'_>) -> Named {
+    let mut repositories = worktree::inner(tree);
+    repositories.push(tree.join(".git"));
+    let mut files = git::files(setting.home, setting.variable);
+    files.extend(repositories.iter().flat_map(|place| SETTINGS.map(|name| place.join(name))));
+    named(&files, &[tree], setting.home)
 }
 
-fn git_names(repository: &Path, tree: &Path) -> Named {
-    let mut named = Named { hooks: Vec::new(), settings: Vec::new() };
-    for setting in settings_of(&repository.join("config")) {
-        let (base, list) = match (setting.section.as_str(), setting.key.as_str()) {
-            ("core", "hookspath") => (tree, &mut named.hooks),
-            ("include" | "includeif", "path") => (repository, &mut named.settings),
-            _ => continue,
-        };
-        let resolved = fs::canonicalize(base.join(setting.value.unwrap_or_default())).ok();
-        list.extend(resolved.and_then(|path| Some(path.strip_prefix(tree).ok()?.to_owned())));
-    }
-    named
+/// The same of a linked worktree: git runs in it and in the main one.
+fn linked_names(linked: &Linked, tree: &Path, setting: &Setting<'_>) -> Named {
+    let mut files = git::files(setting.home, setting.variable);
+    files.extend(SETTINGS.map(|name| linked.repository.join(name)));
+    files.push(linked.own.join("config.worktree"));
+    let main = linked.repository.parent().unwrap_or(Path::new("/"));
+    named(&files, &[tree, main], setting.home)
 }
 
 impl Protection {
@@ -264,12 +269,35 @@ impl<'a> Found<'a> {
         Self { root, pins, holds, missing: Vec::new(), shared }
     }
 
-    /// Places that settings of git name, as long as hooks are protected.
-    fn add_named(&mut self, names: &[PathBuf], compiled: &Compiled) -> Result<(), PlanError> {
-        match compiled.workspace.protected.iter().any(|path| path == ".git/hooks") {
-            true => names.iter().try_for_each(|name| self.add_existing(name)),
-            false => Ok(()),
+    /// What is protected in `.git`, in a repository's directory of another name.
+    fn add_repository(&mut self, directory: &Path, compiled: &Compiled) -> Result<(), PlanError> {
+        let protected = &compiled.workspace.protected;
+        for row in PROTECTED.iter().filter(|row| protected.iter().any(|path| path == row.path)) {
+            if let Ok(relative) = Path::new(row.path).strip_prefix(".git") {
+                self.add(&directory.join(relative), row.directory)?;
+            }
         }
+        self.add(&directory.join("commondir"), false)
+    }
+
+    /// Places that settings of git name, as long as hooks are protected. What lies outside of the root
+    /// cannot be changed through it; what is the root itself cannot be held.
+    fn add_named(&mut self, names: &Named, compiled: &Compiled) -> Result<(), PlanError> {
+        if !compiled.workspace.protected.iter().any(|path| path == ".git/hooks") {
+            return Ok(());
+        }
+        for (list, directory) in [(&names.hooks, true), (&names.settings, false)] {
+            for path in list {
+                match path.strip_prefix(self.root) {
+                    Ok(relative) if !relative.as_os_str().is_empty() => {
+                        let relative = relative.to_owned();
+                        self.add(&relative, directory)?;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Walks down to one protected path: pins what exists above it, holds it or the first
@@ -315,12 +343,6 @@ impl<'a> Found<'a> {
             }
         }
         Ok(())
-    }
-
-    /// As [`Found::add`] for something that exists and may be a file or a directory.
-    fn add_existing(&mut self, relative: &Path) -> Result<(), PlanError> {
-        let directory = self.root.join(relative).is_dir();
-        if relative.as_os_str().is_empty() { Ok(()) } else { self.add(relative, directory) }
     }
 
     fn hold_missing(&mut self, path: PathBuf, directory: bool, content: &'static str) {

@@ -33,8 +33,20 @@ pub fn linked(compiled: &Compiled, home: &Path) -> Option<Linked> {
     let repository = &linked.repository;
     let seen = compiled.files.iter().any(|grant| repository.starts_with(&grant.path));
     let holds_it = root.starts_with(repository) || repository.starts_with(root);
-    let hidden = seen || holds_it || ringfence_policy::is_sensitive(repository, home);
+    let hidden = seen
+        || holds_it
+        || holds_trees(repository)
+        || ringfence_policy::is_sensitive(repository, home);
     (!hidden).then_some(linked)
+}
+
+/// Whether worktrees lie within the repository's directory, as some people keep them in a bare one: it
+/// is a directory of projects then, with secrets and settings of their own.
+fn holds_trees(repository: &Path) -> bool {
+    let owns = fs::read_dir(repository.join("worktrees")).into_iter().flatten().flatten();
+    owns.filter_map(|own| Some(own.path().join(pointer(&own.path().join("gitdir"))?.trim())))
+        .filter_map(|link| fs::canonicalize(link).ok())
+        .any(|link| link.starts_with(repository))
 }
 
 impl Linked {
@@ -66,6 +78,18 @@ fn of(root: &Path) -> Option<Linked> {
         && repository.join("objects").is_dir()
         && repository.join("refs").is_dir();
     (names_us && whole).then_some(Linked { repository, own })
+}
+
+/// The directories within `root` that its `.git` file, and what that one's `commondir`, lead git to. They
+/// lie in the project under any name, such as `.bare`, and are a repository all the same.
+pub fn inner(root: &Path) -> Vec<PathBuf> {
+    let led = |base: &Path, text: String| {
+        let path = text.trim_start_matches("gitdir:").trim().to_owned();
+        fs::canonicalize(base.join(path)).ok()
+    };
+    let own = pointer(&root.join(".git")).and_then(|text| led(root, text));
+    let common = own.as_deref().and_then(|own| led(own, pointer(&own.join("commondir"))?));
+    own.into_iter().chain(common).filter(|path| path.starts_with(root) && path != root).collect()
 }
 
 /// The text of a small regular file that is no link.
@@ -118,6 +142,22 @@ mod tests {
         assert_eq!(of(&other), None, "a copied `.git` file opens nothing");
         fs::write(own.join("gitdir"), "/nowhere/.git\n").unwrap();
         assert_eq!(of(&tree), None, "nor one that is not named in turn");
+    }
+
+    /// F01: the tree of another worktree, with all that lies in it, is none of this one's.
+    #[test]
+    fn f01_a_repository_that_worktrees_lie_in_stays_unseen() {
+        let place = tempfile::tempdir().unwrap();
+        let (repository, _) = linked(place.path());
+        assert!(!holds_trees(&fs::canonicalize(&repository).unwrap()));
+        let (own, tree) = (repository.join("worktrees/beside"), repository.join("beside"));
+        fs::create_dir_all(&own).unwrap();
+        fs::create_dir_all(&tree).unwrap();
+        fs::write(tree.join(".git"), format!("gitdir: {}\n", own.display())).unwrap();
+        for named in [tree.join(".git").display().to_string(), "../../beside/.git".to_owned()] {
+            fs::write(own.join("gitdir"), format!("{named}\n")).unwrap();
+            assert!(holds_trees(&fs::canonicalize(&repository).unwrap()), "{named}");
+        }
     }
 
     #[test]

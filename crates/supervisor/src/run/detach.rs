@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use ringfence_model::id::RunId;
-use ringfence_sys::process::{Namespaces, Side, exit_now, fork_into, set_standard};
+use ringfence_sys::process::{Namespaces, Side, close_all_but, exit_now, fork_into, set_standard};
 use serde::{Deserialize, Serialize};
 
 use super::{Options, Person, RunError, start, system};
@@ -68,11 +68,11 @@ pub fn detach(options: &Options, asked: &mut dyn Person) -> Result<Detached, Run
     match fork_into(Namespaces::NONE).map_err(failed())? {
         Side::Child => {
             drop(read);
-            let copy = write.try_clone();
-            let result = start::run_detached(options, asked, Report(write));
-            if let (Err(error), Ok(copy)) = (&result, copy) {
+            let report = alone(&write).map_err(failed());
+            let result = report.and_then(|report| start::run_detached(options, asked, report));
+            if let Err(error) = &result {
                 let word = Detached::Failed { code: error.code(), why: error.to_string() };
-                let _ = Report(copy).say(&word);
+                let _ = Report(write).say(&word);
             }
             exit_now(i32::from(result.is_err()))
         }
@@ -87,4 +87,12 @@ pub fn detach(options: &Options, asked: &mut dyn Person) -> Result<Detached, Run
             }))
         }
     }
+}
+
+/// Closes what else the caller had open, such as a lock or a pipe: it would stay so until the run's end,
+/// and whoever waits for it with it.
+fn alone(line: &OwnedFd) -> io::Result<Report> {
+    let report = line.try_clone()?;
+    close_all_but(&[line.as_fd(), report.as_fd()])?;
+    Ok(Report(report))
 }

@@ -144,6 +144,8 @@ pub struct TerminalFilter {
     /// The current sequence is too long or has bytes that it must not have.
     spoiled: bool,
     removed: Removed,
+    /// Whether questions with an answer of a fixed form are removed.
+    unasking: bool,
 }
 
 impl Default for TerminalFilter {
@@ -162,7 +164,15 @@ impl TerminalFilter {
             swallowed: 0,
             spoiled: false,
             removed: Removed::default(),
+            unasking: false,
         }
+    }
+
+    /// One for what is shown again later: what the terminal would answer is removed, too. Whoever
+    /// asked is not there any more, and the answer would be typed to somebody else.
+    #[must_use]
+    pub fn of_the_past() -> Self {
+        Self { unasking: true, ..Self::new() }
     }
 
     /// Appends to `out` what may be shown of `input`, and returns how much was removed by this
@@ -304,6 +314,8 @@ impl TerminalFilter {
         }
         let body = self.held.get(2..).unwrap_or_default();
         let verdict = if self.spoiled { Err(Kind::Malformed) } else { rules::csi(body, byte) };
+        let asks = self.unasking && rules::csi_asks(body, byte);
+        let verdict = if asks { verdict.and(Err(Kind::Query)) } else { verdict };
         self.held.push(byte);
         self.settle(verdict, out);
     }
@@ -392,7 +404,9 @@ impl TerminalFilter {
     fn judge_string(&self, opener: Opener) -> Result<(), Kind> {
         match opener {
             Opener::Osc => {
-                let verdict = rules::osc(self.held.get(2..).unwrap_or_default());
+                let payload = self.held.get(2..).unwrap_or_default();
+                let asks = self.unasking && rules::osc_asks(payload);
+                let verdict = if asks { Err(Kind::Query) } else { rules::osc(payload) };
                 if self.spoiled { verdict.and(Err(Kind::Malformed)) } else { verdict }
             }
             Opener::Title => Err(Kind::Title),

@@ -181,6 +181,23 @@ pub(super) fn osc(payload: &[u8]) -> Result<(), Kind> {
     }
 }
 
+/// Whether the terminal answers a control sequence that passes: status, position, what it is, modes.
+pub(super) fn csi_asks(body: &[u8], last: u8) -> bool {
+    match (body.first(), last) {
+        (mark, b'n') => mark != Some(&b'>'),
+        (mark, b'c') => mark != Some(&b'?'),
+        (mark, b'q') => mark == Some(&b'>'),
+        (mark, b'u' | b'm') => mark == Some(&b'?'),
+        (_, b'p') => body.last() == Some(&b'$'),
+        _ => false,
+    }
+}
+
+/// Whether the terminal answers an operating system command that passes: colours.
+pub(super) fn osc_asks(payload: &[u8]) -> bool {
+    payload.ends_with(b";?")
+}
+
 fn is_index(field: &[u8]) -> bool {
     (1..=3).contains(&field.len()) && field.iter().all(u8::is_ascii_digit)
 }

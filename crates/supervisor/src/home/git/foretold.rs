@@ -14,8 +14,6 @@ pub struct Uses<'a> {
     pub mode: WorkspaceMode,
     /// Whether it is a linked worktree whose repository lies elsewhere.
     pub linked: bool,
-    /// The settings of its repository.
-    pub local: &'a [Setting],
     /// Whether the person's commits are signed.
     pub signs: bool,
 }
@@ -40,17 +38,16 @@ pub fn refusals(uses: &Uses<'_>) -> Vec<String> {
             "git: submodules cannot be updated or committed to, since their repositories are held; `--workspace review` can",
         ),
         (
-            in_place && repository && husky_waits(uses),
-            "git: husky's `prepare` will fail, since it sets where hooks are; run `npm ci` outside once, or add --ignore-scripts",
+            in_place && repository && uses_husky(uses.workspace),
+            "git: husky's `prepare` will fail, since hooks are held; `HUSKY=0 npm ci` leaves it out",
         ),
     ];
     lines.into_iter().filter(|(holds, _)| *holds).map(|(_, line)| line.to_owned()).collect()
 }
 
-/// Whether installing packages would set `core.hooksPath` for the first time.
-fn husky_waits(uses: &Uses<'_>) -> bool {
-    let set = uses.local.iter().any(|setting| setting.name() == "core.hookspath");
-    !set && prepare_script(uses.workspace).is_some_and(|script| script.contains("husky"))
+/// Whether installing packages runs husky. It writes its hooks anew each time, not only the first.
+fn uses_husky(workspace: &Path) -> bool {
+    prepare_script(workspace).is_some_and(|script| script.contains("husky"))
 }
 
 fn prepare_script(workspace: &Path) -> Option<String> {
@@ -86,13 +83,7 @@ mod tests {
         }
         let local = parse(files.iter().find(|file| file.0 == "local").map_or("", |file| file.1));
         let local = local.unwrap();
-        refusals(&Uses {
-            workspace: project.path(),
-            mode,
-            linked,
-            local: &local,
-            signs: signs(local.iter()),
-        })
+        refusals(&Uses { workspace: project.path(), mode, linked, signs: signs(local.iter()) })
     }
 
     #[test]
@@ -105,8 +96,8 @@ mod tests {
         assert!(said(&[], Direct, false)[0].contains("settings are held"));
         assert!(said(&[husky], Pair, false)[0].contains("husky"));
         assert!(said(&[husky], Review, false).is_empty());
-        let set = ("local", "[core]\nhooksPath = .husky/_\n");
-        assert!(said(&[husky, set], Pair, false).is_empty());
+        let set = ("local", "[core]\nhooksPath = .git\n");
+        assert!(said(&[husky, set], Pair, false)[0].contains("husky"), "not only the first time");
         assert!(said(&[("package.json", "{")], Pair, false).is_empty());
         assert!(said(&[(".gitmodules", "")], Pair, false)[0].contains("submodules"));
         assert!(said(&[("local", "[commit]\ngpgSign\n")], Pair, false)[0].contains("not signed"));

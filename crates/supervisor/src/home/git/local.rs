@@ -38,7 +38,6 @@ const WRITABLE: &[(&str, Rule)] = &[
     ("pull.ff", Rule::Word),
     ("pull.rebase", Rule::Word),
     ("push.autosetupremote", Rule::Word),
-    ("push.default", Rule::Word),
     ("rebase.autosquash", Rule::Word),
     ("rebase.autostash", Rule::Word),
     ("rebase.updaterefs", Rule::Word),
@@ -247,7 +246,8 @@ mod tests {
             "[branch]\n\tremote = origin\n",
             "[branch \"a\\nb\"]\n\tremote = \n",
             "[user]\n\tname = \"\u{1b}]0;x\u{7}\"\n",
-            "[push]\n\tdefault = \"a b\"\n",
+            "[push]\n\tdefault = upstream\n",
+            "[pull]\n\trebase = \"a b\"\n",
             "[extensions]\n\tworktreeConfig = true\n",
             "[filter \"f\"]\n\tclean = x\n",
         ] {

@@ -26,8 +26,6 @@ pub struct Git {
     ignore: String,
     /// Settings of the user's and of the repository that say whether commits are signed.
     signing: Vec<Setting>,
-    /// Settings of the repository.
-    local: Vec<Setting>,
     /// What a person should know.
     pub notes: Vec<String>,
 }
@@ -36,6 +34,26 @@ pub struct Git {
 pub fn settings_of(file: &Path) -> Vec<Setting> {
     let bytes = crate::load::read_bounded(file).unwrap_or_default();
     parse::parse(&String::from_utf8_lossy(&bytes)).unwrap_or_default()
+}
+
+/// The files of the system's and the user's settings, in git's order.
+pub fn files(home: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+    let system = place("GIT_CONFIG_SYSTEM", variable).unwrap_or_else(|| "/etc/gitconfig".into());
+    let mut files = vec![system];
+    files.retain(|_| variable("GIT_CONFIG_NOSYSTEM").is_none());
+    match place("GIT_CONFIG_GLOBAL", variable) {
+        Some(global) => files.push(global),
+        None => files.extend([xdg(home, variable).join("config"), home.join(".gitconfig")]),
+    }
+    files
+}
+
+fn xdg(home: &Path, variable: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+    place("XDG_CONFIG_HOME", variable).unwrap_or_else(|| home.join(".config")).join("git")
+}
+
+fn place(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// Reads the user's settings for the project at `workspace`.
@@ -47,30 +65,20 @@ pub fn read(
     repository: Option<&Path>,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Git {
-    let place = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let xdg = place("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("git");
     let above = workspace.ancestors().map(|above| above.join(".git"));
     let git_directory = above.into_iter().find(|path| path.symlink_metadata().is_ok());
     let repository = repository.map(Path::to_owned).or_else(|| git_directory.clone());
     let scope = Scope { home, git_directory: git_directory.as_deref() };
     let mut read = Read::default();
-    if variable("GIT_CONFIG_NOSYSTEM").is_none() {
-        let system = place("GIT_CONFIG_SYSTEM").unwrap_or_else(|| "/etc/gitconfig".into());
-        read.file(&system, &scope, 0);
+    for file in files(home, variable) {
+        read.file(&file, &scope, 0);
     }
-    match place("GIT_CONFIG_GLOBAL") {
-        Some(global) => read.file(&global, &scope, 0),
-        None => {
-            read.file(&xdg.join("config"), &scope, 0);
-            read.file(&home.join(".gitconfig"), &scope, 0);
-        }
-    }
-    let ignore = ignore_file(&read.settings, home, &xdg);
+    let ignore = ignore_file(&read.settings, home, &xdg(home, variable));
     let local =
         repository.map_or_else(Vec::new, |directory| settings_of(&directory.join("config")));
     let all = read.settings.iter().chain(&local);
     let signing = all.filter(|setting| setting.key == "gpgsign").cloned().collect();
-    Git { settings: safe(read.settings), ignore, signing, local, notes: read.notes }
+    Git { settings: safe(read.settings), ignore, signing, notes: read.notes }
 }
 
 /// The settings that come inside: named by the table, and without anything that looks secret.
@@ -124,8 +132,8 @@ impl Git {
     /// What will not work, as lines for the person.
     #[must_use]
     pub fn refusals(&self, workspace: &Path, mode: WorkspaceMode, linked: bool) -> Vec<String> {
-        let (local, signs) = (&self.local, self.signs());
-        foretold::refusals(&foretold::Uses { workspace, mode, linked, local, signs })
+        let signs = self.signs();
+        foretold::refusals(&foretold::Uses { workspace, mode, linked, signs })
     }
 
     /// The sandbox's two files. `placeholders` are names that are no part of the project, so that

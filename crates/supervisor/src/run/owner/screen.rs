@@ -47,6 +47,8 @@ pub(super) struct Screen {
     master: OwnedFd,
     over: bool,
     filter: TerminalFilter,
+    /// Of what is remembered: questions to the terminal are for those who looked at the time.
+    past: TerminalFilter,
     /// The end of what was shown.
     kept: Vec<u8>,
     /// Whether anything before it is forgotten.
@@ -67,6 +69,7 @@ impl Screen {
             master,
             over: false,
             filter: TerminalFilter::new(),
+            past: TerminalFilter::of_the_past(),
             kept: Vec::new(),
             cut: false,
             keys: Vec::new(),
@@ -150,7 +153,7 @@ impl Screen {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        self.kept.extend_from_slice(bytes);
+        self.past.filter(bytes, &mut self.kept);
         // Twice the size before it is cut, so that each byte is moved once.
         if self.kept.len() >= 2 * SCROLLBACK_BYTES {
             self.kept.drain(..self.kept.len() - SCROLLBACK_BYTES);

@@ -451,3 +451,50 @@ fn p15_a_cut_at_every_byte_gives_the_same_output() {
         assert!(out == whole && removed == counted, "cut at {cut}");
     }
 }
+
+/// P15: what is shown again asks the terminal nothing, and is the same otherwise.
+#[test]
+fn p15_the_past_asks_nothing() {
+    let asking = [
+        "\x1b[5n",
+        "\x1b[6n",
+        "\x1b[?6n",
+        "\x1b[?996n",
+        "\x1b[c",
+        "\x1b[0c",
+        "\x1b[>c",
+        "\x1b[>0q",
+        "\x1b[?u",
+        "\x1b[?4m",
+        "\x1b[4$p",
+        "\x1b[?2026$p",
+        "\x1b]11;?\x07",
+        "\x1b]10;?\x1b\\",
+    ];
+    let telling = [
+        "\x1b[2J",
+        "\x1b[1;31m",
+        "\x1b[>4;1m",
+        "\x1b[>4n",
+        "\x1b[?25h",
+        "\x1b[!p",
+        "\x1b[2 q",
+        "\x1b[>1u",
+        "\x1b[u",
+        "\x1b]11;#102030\x07",
+        "\x1b[?1c",
+        "text\r\n",
+    ];
+    let shown = |mut filter: TerminalFilter, text: &str| {
+        let mut out = Vec::new();
+        let removed = filter.filter(text.as_bytes(), &mut out);
+        (String::from_utf8(out).unwrap(), removed.queries)
+    };
+    for text in asking {
+        assert_eq!(shown(TerminalFilter::new(), text), (text.to_owned(), 0), "control group");
+        assert_eq!(shown(TerminalFilter::of_the_past(), text), (String::new(), 1), "{text:?}");
+    }
+    for text in telling {
+        assert_eq!(shown(TerminalFilter::of_the_past(), text), (text.to_owned(), 0), "{text:?}");
+    }
+}
