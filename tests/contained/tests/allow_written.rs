@@ -150,6 +150,40 @@ fn s29_a_line_more_does_not_accept_a_definition() {
     assert_eq!(world.job().sh("echo STARTED").code, 125, "a change by hand was accepted");
 }
 
+/// S29: a definition that was cloned is accepted with the line only if nothing in it is wider than the
+/// user's own policy, which it would override.
+#[test]
+fn s29_a_definition_that_is_wider_than_the_users_policy_is_not_accepted() {
+    let fixture = Fixture::new();
+    let policy = fixture.config().join("ringfence/policy.toml");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    let file = fixture.project().join("ringfence.toml");
+    let trusted = fixture.config().join("ringfence/trusted.json");
+    let strict = "[workspace]\nmode = \"read-only\"\n[process]\nexec = \"base\"\n";
+    let limit = "[limits]\ncpu = 0.5\nwall = \"1m\"\n";
+    let cases = [
+        (strict, "[process]\nexec = \"any\"\n"),
+        (strict, "[workspace]\nmode = \"review\"\n"),
+        (limit, "[limits]\nwall = \"9h\"\n"),
+        ("[environment]\nset = { A = \"mine\" }\n", "[environment]\nset = { A = \"theirs\" }\n"),
+    ];
+    for (user, project) in cases {
+        fs::write(&policy, format!("version = 1\n{user}")).unwrap();
+        fs::write(&file, format!("version = 1\n{project}")).unwrap();
+        let answer = fixture.ringfence(&["allow", "a.example"]);
+        assert_eq!(answer.code, 1, "{project}: {answer:?}");
+        assert!(answer.stdout.contains("was not accepted as it was"), "{project}: {answer:?}");
+        assert!(!trusted.exists(), "{project}");
+    }
+    // The control group: what can only narrow needs nobody's word.
+    fs::write(&policy, "version = 1\n").unwrap();
+    fs::write(&file, "version = 1\n[workspace]\nmode = \"review\"\n[files]\ndeny = [\"x\"]\n")
+        .unwrap();
+    let answer = fixture.ringfence(&["allow", "a.example"]);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert!(trusted.exists());
+}
+
 /// S29: a project's definition that is a link to the user's policy, or to another project's, is not
 /// the way into them.
 #[test]

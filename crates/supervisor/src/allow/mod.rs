@@ -13,7 +13,7 @@ use std::time::Duration;
 use ringfence_model::provenance::Layer;
 use ringfence_policy::{
     CommandLine, Compiled, DefinitionText, Fault, Key, Problem, Problems, Remember, Remembered,
-    digest, init, remember, shell_word,
+    check as check_text, digest, init, remember, shell_word,
 };
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -421,12 +421,23 @@ fn layers(place: &Place, layer: Layer) -> Result<Layers, AllowError> {
 /// A project that is nobody's.
 const NO_PROJECT: &str = "/no-project";
 
-/// Whether the text as it stood opens nothing by itself, so that nobody had to accept it. The user's
-/// own policy does not count: it may change, and what lies under it would then open more.
+/// Whether the text as it stood can only narrow, so that nobody had to accept it: no key in it opens
+/// anything, whatever exists on the host by then, and none is wider than what holds without it, be that
+/// the user's own policy, which may change, or none.
 fn asks_for_nothing(place: &Place, target: &Target) -> Result<bool, AllowError> {
     let Some(old) = &target.old else { return Ok(true) };
+    let text = DefinitionText { file: &target.path, bytes: old };
+    if check_text(&text, Layer::Organisation).is_err() {
+        return Ok(false);
+    }
     let mut layers = layers(place, Layer::Project)?;
-    layers.user = None;
     layers.project = Some(Text { path: target.path.clone(), bytes: old.clone() });
-    Ok(layers.compile(&CommandLine::default(), false)?.trust.widens.is_empty())
+    let opens = |layers: &Layers| -> Result<bool, AllowError> {
+        Ok(!layers.compile(&CommandLine::default(), false)?.trust.widens.is_empty())
+    };
+    if opens(&layers)? {
+        return Ok(false);
+    }
+    layers.user = None;
+    Ok(!opens(&layers)?)
 }
