@@ -39,6 +39,62 @@ fn an_answer_takes_the_place_of_a_placeholder() {
     assert!(allowed.answer("again").contains("hello"), "{allowed:?}");
 }
 
+/// An agent that opens for writing whatever appears in the project and the definition itself, and
+/// writes into all of it in the end. `left` is a file that the test makes: the control group.
+const GREEDY: &str = r#"
+import os, sys, time
+known, opened = set(os.listdir('.')), []
+print('watching', flush=True)
+while not os.path.exists(sys.argv[1]):
+    for name in [name for name in os.listdir('.') if name not in known] + ['ringfence.toml']:
+        try: opened.append(os.open(name, os.O_WRONLY))
+        except OSError: continue
+        known.add(name)
+        print('opened', name, flush=True)
+for file in opened:
+    os.ftruncate(file, 0)
+    os.pwrite(file, b'version = 1\n', 0)
+print('wrote', len(opened))
+"#;
+
+/// S29: while an answer is written, an agent that has the project's directory gets hold of neither the
+/// definition nor a draft of it: what it wrote there would take back a deny, which nobody is asked about.
+#[test]
+fn s29_an_agent_beside_the_definition_cannot_write_into_the_answer() {
+    needs!("python3");
+    for mode in ["direct", "pair"] {
+        let world = world();
+        let gate = Gate::new(&world.fixture);
+        let text = "version = 1\n[network]\ndeny = [\"evil.example\"]\n";
+        fs::write(definition(&world), text).unwrap();
+        fs::write(world.fixture.project().join("greedy.py"), GREEDY).unwrap();
+        let open = world.fixture.root().join("gate/open");
+        let script = format!("python3 greedy.py {}", open.display());
+        let job = world.job().flags(gate.flags()).flags(["--workspace", mode]);
+        let mut live = job.start_sh(&script);
+        live.shares_its_project();
+        live.wait_for("watching");
+        for n in 1..=5 {
+            let answer = world.fixture.ringfence(&["allow", &format!("h{n}.example")]);
+            assert_eq!(answer.code, 0, "{mode}: {answer:?}");
+        }
+        let written = fs::read_to_string(definition(&world)).unwrap();
+        let left = world.fixture.project().join("left");
+        fs::write(&left, "open").unwrap();
+        live.wait_for("opened left");
+        gate.open();
+        let outcome = live.wait();
+        assert!(outcome.stdout.contains("wrote 1\n"), "{mode}: {outcome:?}");
+        assert_eq!(
+            fs::read_to_string(&left).unwrap(),
+            "version = 1\n",
+            "{mode}: the control group"
+        );
+        assert!(written.contains("h5.example") && written.contains("deny"), "{mode}: {written}");
+        assert_eq!(fs::read_to_string(definition(&world)).unwrap(), written, "{mode}");
+    }
+}
+
 /// What root writes into somebody's project is theirs; whoever cannot write there is told so.
 #[test]
 fn a_project_of_somebody_else_keeps_its_owner() {
@@ -60,15 +116,28 @@ fn a_project_of_somebody_else_keeps_its_owner() {
         return;
     }
     fs::write(&file, "version = 1\n").unwrap();
-    for path in [file.clone(), fixture.project()] {
-        let before = fs::metadata(&path).unwrap().permissions();
-        fs::set_permissions(&path, fs::Permissions::from_mode(before.mode() & !0o222)).unwrap();
-        let refused = fixture.ringfence(&["allow", "a.example"]);
-        assert_eq!(refused.code, 1, "{refused:?}");
-        assert!(refused.stderr.contains("ringfence.toml: Permission denied"), "{refused:?}");
-        fs::set_permissions(&path, before).unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "version = 1\n");
-    }
+    let close = |path: &std::path::Path| {
+        let before = fs::metadata(path).unwrap().permissions();
+        fs::set_permissions(path, fs::Permissions::from_mode(before.mode() & !0o222)).unwrap();
+        before
+    };
+    let before = close(&file);
+    let refused = fixture.ringfence(&["allow", "a.example"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("ringfence.toml: Permission denied"), "{refused:?}");
+    fs::set_permissions(&file, before).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "version = 1\n");
+    // A file that may be written is, whoever the directory belongs to; a new one needs the directory.
+    let before = close(&fixture.project());
+    let written = fixture.ringfence(&["allow", "a.example"]);
+    fs::set_permissions(fixture.project(), before).unwrap();
+    assert_eq!(written.code, 0, "{written:?}");
+    fs::remove_file(&file).unwrap();
+    let before = close(&fixture.project());
+    let refused = fixture.ringfence(&["allow", "a.example"]);
+    fs::set_permissions(fixture.project(), before).unwrap();
+    assert!(refused.stderr.contains("ringfence.toml: Permission denied"), "{refused:?}");
+    assert!(!file.exists());
 }
 
 /// The hint at a run's end is pasted: the next run has it, and the line is accepted and named.
