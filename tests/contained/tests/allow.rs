@@ -235,6 +235,13 @@ fn a_remembered_answer_reaches_the_sandboxes_that_follow_it() {
     let host = format!("host.ringfence:{port}");
     let dry = world.fixture.ringfence(&["allow", "--user", &host, "--dry-run"]);
     assert_eq!(dry.stdout.matches("would allow").count(), 3, "{dry:?}");
+    // A definition that none of them follows opens nothing in them.
+    let other = world.fixture.root().join("home/other.toml");
+    fs::write(&other, "version = 1\n").unwrap();
+    let named = ["allow", "--definition", other.to_str().unwrap(), &host];
+    let elsewhere = world.fixture.ringfence(&named);
+    assert_eq!(elsewhere.code, 0, "{elsewhere:?}");
+    assert!(!elsewhere.stdout.contains("run "), "{elsewhere:?}");
     let project = world.fixture.ringfence(&["allow", &host]);
     assert_eq!(
         (project.code, project.stdout.matches("from now on").count()),

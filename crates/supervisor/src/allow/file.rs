@@ -70,8 +70,7 @@ impl Target {
     pub fn open(named: &Path, within: Option<&Path>) -> Result<Self, FileError> {
         let failed = |source| FileError::System { path: named.to_owned(), source };
         let path = canonical(named).map_err(failed)?;
-        if let Some(within) = within.filter(|within| !path.starts_with(within)) {
-            debug_assert!(within.is_absolute());
+        if within.is_some_and(|within| !path.starts_with(within)) {
             return Err(FileError::Outside { link: named.to_owned(), target: path });
         }
         // The path is canonical: whatever has become a link since is not followed.

@@ -1,6 +1,7 @@
 //! Telling running sandboxes: which ones an answer is for, and what became of it in each.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use ringfence_control::{Allowed, Answer, AskError, Verb, Wanted};
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use super::definition_of;
 use crate::clock;
-use crate::paths::Paths;
+use crate::paths::{DEFINITION, Paths};
 use crate::rundir::{self, RunDir};
 
 /// Which running sandboxes an answer is for.
@@ -66,10 +67,13 @@ impl Reach<'_> {
         }
         // A run that follows another definition has nothing to do with this one.
         let Some(definition) = definition else { return true };
-        let canonical: PathBuf =
-            std::fs::canonicalize(definition).unwrap_or_else(|_| definition.to_path_buf());
-        run.read_json::<Compiled>("policy.json")
-            .is_ok_and(|own| definition_of(&own).is_none_or(|file| *file == canonical))
+        let canonical = |file: &Path| fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let wanted = canonical(definition);
+        // One that found none follows what comes to stand in its project's own place.
+        run.read_json::<Compiled>("policy.json").is_ok_and(|own| match definition_of(&own) {
+            Some(file) => *file == wanted,
+            None => canonical(&root.join(DEFINITION)) == wanted,
+        })
     }
 }
 

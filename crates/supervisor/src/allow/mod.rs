@@ -211,17 +211,19 @@ pub fn allow(wish: &Wish) -> Result<Done, AllowError> {
         Scope::User => Reach::User,
         Scope::For(_) => Reach::Here { root: &place.root },
     };
-    let runs = live::runs(&place.paths, place.run.as_ref(), &reach);
+    let runs = || live::runs(&place.paths, place.run.as_ref(), &reach);
     let mut done = Done { dry_run: wish.dry_run, ..Done::default() };
     let layer = match wish.scope {
         Scope::Project => Layer::Project,
         Scope::User => Layer::User,
         Scope::For(for_ms) => {
-            done.runs = for_a_time(wish, for_ms, &runs)?;
+            done.runs = for_a_time(wish, for_ms, &runs())?;
             return Ok(done);
         }
     };
     let (written, remembered) = write(&place, layer, &entries, wish.dry_run)?;
+    // Looked for only now: what started before has read the old text, what starts from now on the new.
+    let runs = runs();
     let hosts: Vec<_> = entries
         .iter()
         .zip(&remembered.places)
