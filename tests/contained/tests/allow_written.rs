@@ -331,6 +331,21 @@ fn what_run_refuses_is_not_remembered() {
     assert!(why.stdout.contains("`ringfence allow` would refuse it"), "{why:?}");
 }
 
+/// What is written and cannot be accepted is said to be so.
+#[test]
+fn a_line_that_cannot_be_accepted_is_told() {
+    let fixture = Fixture::new();
+    let config = fixture.config().join("ringfence");
+    fs::create_dir_all(config.join("trusted.json.new")).unwrap();
+    let answer = fixture.ringfence(&["allow", "a.example"]);
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{answer:?}");
+    assert!(answer.stderr.contains("has the line now"), "{answer:?}");
+    fs::remove_dir(config.join("trusted.json.new")).unwrap();
+    let words = hint(&answer.stderr, "accept it when that is mended:");
+    assert_eq!(paste(&fixture, &format!("{words} --yes")).code, 0);
+    assert_eq!(fixture.contained("echo STARTED").stdout, "STARTED\n");
+}
+
 /// A file that is no definition is left as it is, and its fault is named.
 #[test]
 fn a_broken_definition_is_left_alone() {

@@ -202,7 +202,7 @@ pub(crate) fn would_work(paths: Paths, run: &RunDir, answer: &Remember) -> Resul
 /// Does it, or says what would be done.
 ///
 /// # Errors
-/// [`AllowError`]: nothing was changed.
+/// [`AllowError`]: nothing was changed, or it says what was.
 pub fn allow(wish: &Wish) -> Result<Done, AllowError> {
     let place = Place::find(wish)?;
     let entries = entries(wish, &place)?;
@@ -341,7 +341,10 @@ fn write(
         target.replace(remembered.text.as_bytes())?;
         if accepted && layer == Layer::Project {
             // Exactly the bytes that were written: what somebody else puts there is not accepted.
-            trusted.accept(paths, &target.path, &digest(remembered.text.as_bytes()))?;
+            let digest = digest(remembered.text.as_bytes());
+            trusted
+                .accept(paths, &target.path, &digest)
+                .map_err(|error| unaccepted(&target.path, &error))?;
         }
     }
     let lines = remembered.places.iter().map(|place| Line {
@@ -351,6 +354,15 @@ fn write(
     });
     let written = Written { file: target.path.clone(), lines: lines.collect(), accepted };
     Ok((written, remembered))
+}
+
+/// The line stands there, and nothing of the file holds.
+fn unaccepted(file: &Path, error: &TrustError) -> AllowError {
+    let word = shell_word(&file.display().to_string());
+    AllowError::Other(format!(
+        "{} has the line now, but could not be accepted with it, so it is not in force: {error}\n  accept it when that is mended: ringfence trust {word}",
+        file.display()
+    ))
 }
 
 /// One `allow` of this user at a time: each reads what the one before has written.
