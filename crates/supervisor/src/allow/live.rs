@@ -77,14 +77,15 @@ impl Reach<'_> {
     }
 }
 
-/// Asks each of them.
+/// Asks each of them. One that has ended by then wants nothing any more: it is left out, unless the
+/// answer was for running ones alone.
 pub(super) fn ask(
     runs: &[RunDir],
     hosts: &[Wanted],
     for_ms: Option<u64>,
     dry_run: bool,
 ) -> Vec<Effect> {
-    let all = runs.iter().map(|run| {
+    let all = runs.iter().filter_map(|run| {
         let (in_force, notes) = if dry_run {
             (false, vec!["it would be asked".to_owned()])
         } else {
@@ -93,10 +94,12 @@ pub(super) fn ask(
                 Ok(Answer::Allowed(allowed)) => (true, notes(&allowed)),
                 Ok(Answer::Refused { why }) => (false, vec![why]),
                 Ok(_) => (false, vec!["its supervisor answered something else".to_owned()]),
+                Err(_) if !run.is_running() && for_ms.is_none() => return None,
+                Err(_) if !run.is_running() => (false, vec!["it has ended meanwhile".to_owned()]),
                 Err(error) => (false, vec![error.to_string()]),
             }
         };
-        Effect { run: run.id().to_string(), in_force, notes }
+        Some(Effect { run: run.id().to_string(), in_force, notes })
     });
     all.collect()
 }
@@ -121,4 +124,29 @@ fn notes(allowed: &Allowed) -> Vec<String> {
         format!("port {port} is not captured in this run: it can be reached from the next run")
     });
     already.chain(closed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_model::id::RunId;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_ends_meanwhile_is_no_failure_of_what_is_remembered() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        let paths = Paths { home: at("home"), state: at("state"), config: at("config") };
+        let run = RunDir::new(&paths, RunId::new(1, 1));
+        let lock = run.create().unwrap();
+        let hosts = [wanted("a.example", None)];
+        // One that runs and does not answer is one: the control group.
+        let running = ask(std::slice::from_ref(&run), &hosts, None, false);
+        assert!(running.len() == 1 && !running[0].in_force, "{running:?}");
+        drop(lock);
+        assert_eq!(ask(std::slice::from_ref(&run), &hosts, None, false), []);
+        let for_a_time = ask(&[run], &hosts, Some(1000), false);
+        assert_eq!(for_a_time[0].notes, ["it has ended meanwhile"]);
+        assert!(!for_a_time[0].in_force);
+    }
 }
