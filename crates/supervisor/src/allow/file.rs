@@ -123,6 +123,11 @@ impl Target {
     /// mount: a draft beside it would be open to the agent, and so would another file in its place,
     /// until that is held too. `false` if it is not as it was read.
     fn rewrite(&self, old: &[u8], state: &Stat, text: &[u8]) -> io::Result<bool> {
+        if state.st_nlink > 1 {
+            return Err(invalid(
+                "it has another name elsewhere (a hard link), which would change with it; copy it, and move the copy into its place",
+            ));
+        }
         let flags =
             OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = openat(&self.directory, self.name(), flags, Mode::empty())?;
@@ -300,6 +305,22 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().ino(), before);
         fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(names(&at), ["ringfence.toml"]);
+    }
+
+    /// The other name may lie outside of the project, or in a copy of it.
+    #[test]
+    fn s29_a_file_with_another_name_is_not_written() {
+        let (_base, at) = place();
+        let (path, other) = (at.join("ringfence.toml"), at.join("other"));
+        fs::write(&other, "theirs").unwrap();
+        fs::hard_link(&other, &path).unwrap();
+        let error = Target::open(&path, Some(&at)).unwrap().replace(b"ours").unwrap_err();
+        assert!(error.to_string().contains("hard link"), "{error}");
+        assert_eq!(fs::read(&other).unwrap(), b"theirs");
+        // The control group: with one name it is written.
+        fs::remove_file(&other).unwrap();
+        Target::open(&path, Some(&at)).unwrap().replace(b"ours").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"ours");
     }
 
     #[test]
