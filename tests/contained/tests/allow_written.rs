@@ -234,8 +234,11 @@ fn s29_a_definition_that_is_wider_than_the_users_policy_is_not_accepted() {
         (strict, "[process]\nexec = \"any\"\n"),
         (strict, "[workspace]\nmode = \"review\"\n"),
         (limit, "[limits]\nwall = \"9h\"\n"),
+        ("", "[network]\nallow = [\"npm\"]\n"),
         ("[environment]\nset = { A = \"mine\" }\n", "[environment]\nset = { A = \"theirs\" }\n"),
     ];
+    // A bundle that leads nowhere today may lead somewhere tomorrow.
+    fs::write(fixture.home().join(".npmrc"), "registry=http://0.0.0.0:1/\n").unwrap();
     for (user, project) in cases {
         fs::write(&policy, format!("version = 1\n{user}")).unwrap();
         fs::write(&file, format!("version = 1\n{project}")).unwrap();
@@ -244,10 +247,10 @@ fn s29_a_definition_that_is_wider_than_the_users_policy_is_not_accepted() {
         assert!(answer.stdout.contains("was not accepted as it was"), "{project}: {answer:?}");
         assert!(!trusted.exists(), "{project}");
     }
-    // The control group: what can only narrow needs nobody's word.
+    // The control group: what opens nothing needs nobody's word.
     fs::write(&policy, "version = 1\n").unwrap();
-    fs::write(&file, "version = 1\n[workspace]\nmode = \"review\"\n[files]\ndeny = [\"x\"]\n")
-        .unwrap();
+    let harmless = "version = 1\n[workspace]\nmode = \"review\"\n[files]\ndeny = [\"x\"]\n[environment]\nset = { A = \"b\" }\n";
+    fs::write(&file, harmless).unwrap();
     let answer = fixture.ringfence(&["allow", "a.example"]);
     assert_eq!(answer.code, 0, "{answer:?}");
     assert!(trusted.exists());

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ringfence_model::provenance::Layer;
 use ringfence_policy::{
     CommandLine, Compiled, DefinitionText, Fault, Key, Problem, Problems, Remember, Remembered,
-    check as check_text, digest, init, remember, shell_word,
+    digest, init, names_openings, remember, shell_word,
 };
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -435,13 +435,13 @@ fn layers(place: &Place, layer: Layer) -> Result<Layers, AllowError> {
 /// A project that is nobody's.
 const NO_PROJECT: &str = "/no-project";
 
-/// Whether the text as it stood can only narrow, so that nobody had to accept it: no key in it opens
-/// anything, whatever exists on the host by then, and none is wider than what holds without it, be that
-/// the user's own policy, which may change, or none.
+/// Whether the text as it stood opens nothing, so that nobody had to accept it: it has no entry that
+/// could, whatever exists on the host by then, and no value that is wider than what holds without it,
+/// be that the user's own policy, which may change, or none.
 fn asks_for_nothing(place: &Place, target: &Target) -> Result<bool, AllowError> {
     let Some(old) = &target.old else { return Ok(true) };
     let text = DefinitionText { file: &target.path, bytes: old };
-    if check_text(&text, Layer::Organisation).is_err() {
+    if names_openings(&text).map_err(AllowError::Refused)? {
         return Ok(false);
     }
     let mut layers = layers(place, Layer::Project)?;
