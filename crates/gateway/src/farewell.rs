@@ -67,7 +67,10 @@ fn how(endpoint: &Endpoint, reason: &Reason) -> Option<String> {
         });
     match reason {
         Reason::NoRule | Reason::Expired if may_be_permitted => {
-            Some(format!("ringfence allow {endpoint} --for 10m"))
+            let text = endpoint.to_string();
+            // Brackets are a pattern to a shell.
+            let word = if text.contains('[') { format!("'{text}'") } else { text };
+            Some(format!("ringfence allow {word} --for 10m"))
         }
         _ => None,
     }
@@ -167,6 +170,13 @@ mod tests {
         decision.reason = Reason::NoRule;
         let text = String::from_utf8(http(&endpoint, &decision)).unwrap();
         assert!(text.contains("ringfence allow a.example:80 --for 10m"));
+        let six = Endpoint {
+            address: Some("2606:4700::1".parse().unwrap()),
+            name: None,
+            ..endpoint.clone()
+        };
+        let text = String::from_utf8(http(&six, &decision)).unwrap();
+        assert!(text.contains("ringfence allow '[2606:4700::1]:80' --for 10m"), "{text}");
         let metadata =
             Endpoint { name: None, address: Some("169.254.169.254".parse().unwrap()), ..endpoint };
         let text = String::from_utf8(http(&metadata, &decision)).unwrap();

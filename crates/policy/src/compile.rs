@@ -68,6 +68,21 @@ pub fn check(text: &DefinitionText<'_>, layer: Layer) -> Result<(), Problems> {
     parse(text, layer).map(|_| ())
 }
 
+/// Whether a project's text has entries that open something, whatever they come to by now: a bundle may
+/// have no host today. Values that can only be compared with other layers' do not count.
+///
+/// # Errors
+/// As [`check`].
+pub fn names_openings(text: &DefinitionText<'_>) -> Result<bool, Problems> {
+    fn any<T>(list: Option<&Vec<T>>) -> bool {
+        list.is_some_and(|list| !list.is_empty())
+    }
+    let own = parse(text, Layer::Project)?;
+    let files = any(own.read.as_ref()) || any(own.write.as_ref()) || any(own.unprotect.as_ref());
+    let network = any(own.allow.as_ref()) || any(own.publish.as_ref()) || own.resolver.is_some();
+    Ok(files || network || any(own.pass.as_ref()) || own.name.is_some())
+}
+
 /// Every layer, parsed.
 struct Layers {
     organisation: Definition,

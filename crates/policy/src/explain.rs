@@ -6,6 +6,7 @@ use ringfence_model::decision::{Decision, Reason, Verdict};
 use ringfence_model::host::{HostName, Target};
 use ringfence_model::provenance::{Layer, Source};
 use ringfence_model::request::{Action, Endpoint, Request, Resource};
+use ringfence_model::text::is_plain;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
@@ -132,7 +133,7 @@ fn since(policy: &Compiled, request: &Request, reason: &Reason) -> Option<Source
 
 fn escaped(text: &str) -> String {
     text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] })
+        .flat_map(|c| if is_plain(c) { vec![c] } else { c.escape_default().collect::<Vec<_>>() })
         .collect()
 }
 
@@ -244,7 +245,8 @@ fn hint(
         }
         (Resource::Path(path), Reason::NoRule | Reason::Expired) => {
             // A path that a line of text cannot carry has no hint.
-            let Some(path) = path.to_str().filter(|text| !text.contains(char::is_control)) else {
+            // What a command that is pasted says must be what it does.
+            let Some(path) = path.to_str().filter(|text| text.chars().all(is_plain)) else {
                 return;
             };
             let key = if request.action == Action::Write { Key::Write } else { Key::Read };

@@ -38,7 +38,7 @@ mod variables;
 
 pub use bundle::{Bundle, BundleHost, BundleHosts, NoBundle, Via};
 pub use command_line::CommandLine;
-pub use compile::{DefinitionText, Inputs, check, compile};
+pub use compile::{DefinitionText, Inputs, check, compile, names_openings};
 pub use compiled::{
     COMPILED_VERSION, Compiled, Effect, FileRule, FloorPlan, LimitKind, Mask, NetRule, PassRule,
     PublishRule, Trust, Widening, WorkspacePlan,

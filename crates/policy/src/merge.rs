@@ -363,7 +363,11 @@ impl Merger<'_> {
         // Without any layer's word the supervisor may choose review, so direct is more than that.
         let before = self.out.workspace.mode.as_ref().map(|mode| mode.value);
         let widens = width(mode.value) > width(before.unwrap_or(WorkspaceMode::Review));
-        let sentence = "changes the project's files directly".to_owned();
+        let sentence = match mode.value {
+            // Only over a stricter word of the user's.
+            WorkspaceMode::Review => "changes files, which wait for `ringfence apply`".to_owned(),
+            _ => "changes the project's files directly".to_owned(),
+        };
         if !widens || self.admits(layer, sentence, &mode.source) {
             self.out.workspace.mode = Some(mode.clone());
         }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use ringfence_model::provenance::{Layer, Source};
+use ringfence_model::text::is_plain;
 use serde::{Deserialize, Serialize};
 use toml::de::{DeArray, DeTable};
 
@@ -93,7 +94,10 @@ pub fn remember(
     layer: Layer,
     entries: &[Remember],
 ) -> Result<Remembered, Problems> {
-    let mut whole = String::from_utf8_lossy(text.bytes).into_owned();
+    // What is no text is not made one on the way.
+    let whole =
+        std::str::from_utf8(text.bytes).map_err(|_| problem(text, layer, Fault::NotText))?;
+    let mut whole = whole.to_owned();
     let mut fresh = Vec::new();
     for entry in entries {
         let now = DefinitionText { file: text.file, bytes: whole.as_bytes() };
@@ -157,10 +161,19 @@ fn place(definition: &Definition, entry: &Remember, layer: Layer) -> Option<Sour
     }
 }
 
-/// A TOML string that is one line whatever it holds.
+/// A TOML string that is one line whatever it holds, and shows what it holds: marks that turn the text
+/// around and the like are escaped.
 fn quoted(text: &str) -> String {
-    // JSON's escapes are TOML's, but for U+007F, which TOML wants escaped (and JSON does not).
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if is_plain(c) => out.push(c),
+            c => out.push_str(&format!("\\U{:08X}", u32::from(c))),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// The text with the entry put in.

@@ -161,6 +161,26 @@ fn paths_variables_and_ports_have_their_options() {
     assert_eq!(own.now.as_deref(), Some("ringfence run --publish 3000 …"));
 }
 
+/// A name that turns the line around is shown for what it is, and no command is offered that would not
+/// be what it looks like.
+#[test]
+fn a_path_that_does_not_look_like_itself_gets_no_command() {
+    for (path, shown) in
+        [("/srv/a\u{202e}gpj", "a\\u{202e}gpj"), ("/srv/a\u{200b}b", "a\\u{200b}b")]
+    {
+        let own = denied(&sample(), Action::Read, Resource::Path(path.into()), Reason::NoRule, &[]);
+        assert_eq!((&own.now, &own.keep, &own.answer), (&None, &None, &None), "{own:?}");
+        assert!(
+            own.what.contains(shown) && !own.what.contains(['\u{202e}', '\u{200b}']),
+            "{own:?}"
+        );
+    }
+    // The control group: letters of any language are themselves.
+    let path = Resource::Path("/srv/größe".into());
+    let own = denied(&sample(), Action::Read, path, Reason::NoRule, &[]);
+    assert_eq!(own.keep.as_deref(), Some("ringfence allow --ro '/srv/größe'"));
+}
+
 /// A hint is for the moment it is read at: a running sandbox can be given it, an ended one cannot.
 #[test]
 fn a_running_sandbox_is_told_apart() {

@@ -422,3 +422,21 @@ proptest! {
         let _ = project(&text);
     }
 }
+
+/// A review workspace over the user's read-only one is told for what it is.
+#[test]
+fn a_mode_above_the_users_is_named() {
+    for (mode, words) in [
+        ("review", "changes files, which wait for `ringfence apply`"),
+        ("direct", "changes the project's files directly"),
+    ] {
+        let project = format!("version = 1\n[workspace]\nmode = \"{mode}\"");
+        let layers = Layers {
+            user: "version = 1\n[workspace]\nmode = \"read-only\"",
+            project: &project,
+            ..Layers::default()
+        };
+        let own = layers.compile().unwrap();
+        assert_eq!(own.trust.widens[0].words, words);
+    }
+}

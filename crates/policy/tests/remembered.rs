@@ -122,6 +122,26 @@ fn a_permission_that_ends_is_not_the_same() {
     assert!(allow(text, "a.example").contains("}, \"a.example\"]"));
 }
 
+/// What is no text is refused, and not made one with other characters in it.
+#[test]
+fn what_is_not_utf8_is_left_alone() {
+    let file = Path::new("/p/ringfence.toml");
+    let text = DefinitionText { file, bytes: b"version = 1\n# caf\xe9\n" };
+    for entries in [vec![], vec![entry(Key::Allow, "a.example")]] {
+        let error = remember(&text, Layer::User, &entries).unwrap_err().to_string();
+        assert!(error.contains("not UTF-8"), "{error}");
+    }
+}
+
+/// A name that an agent chose is seen in the file for what it is.
+#[test]
+fn marks_that_turn_a_line_around_are_escaped() {
+    let path = "/srv/a\u{202e}\u{7f}\n\"\\é";
+    let own = add("version = 1\n", &[entry(Key::Read, path)]).unwrap();
+    assert_eq!(own.places[0].line, r#"read = ["/srv/a\U0000202E\U0000007F\U0000000A\"\\é"]"#);
+    assert!(add(&own.text, &[entry(Key::Read, path)]).unwrap().places[0].was_there);
+}
+
 /// `allow = []` takes back what other layers permit; one entry more would give all of that again.
 #[test]
 fn an_empty_list_is_left_alone() {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::paths::{Paths, PathsError, make_private};
+use crate::paths::{Paths, PathsError, make_private, open_lock};
 
 /// The record of accepted definitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,8 +98,9 @@ impl Trusted {
         definition: &Path,
         digest: &str,
     ) -> Result<(), TrustError> {
-        self.definitions.insert(definition.to_owned(), digest.to_owned());
-        self.save(paths)
+        self.change(paths, |record| {
+            record.definitions.insert(definition.to_owned(), digest.to_owned());
+        })
     }
 
     /// What was answered about the entry with this digest.
@@ -120,18 +121,40 @@ impl Trusted {
         answer: Answer,
     ) -> Result<(), TrustError> {
         let answered = Answered { what: what.to_owned(), answer };
-        self.entries.insert(digest.to_owned(), answered);
-        self.save(paths)
+        self.change(paths, |record| {
+            record.entries.insert(digest.to_owned(), answered);
+        })
+    }
+
+    /// One change of the record as it is by now: a question to a person may have stood open for long,
+    /// and what was answered elsewhere meanwhile stays.
+    fn change(&mut self, paths: &Paths, edit: impl FnOnce(&mut Self)) -> Result<(), TrustError> {
+        make_private(&paths.config)?;
+        make_private(&paths.state)?;
+        let path = paths.state.join("trusted.lock");
+        let locked = open_lock(&path).and_then(|lock| {
+            rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+            Ok(lock)
+        });
+        let _turn = locked.map_err(|source| TrustError::File { path, source })?;
+        let mut record = Self::load(paths)?;
+        edit(&mut record);
+        record.save(paths)?;
+        *self = record;
+        Ok(())
     }
 
     fn save(&self, paths: &Paths) -> Result<(), TrustError> {
-        make_private(&paths.config)?;
         let path = paths.trusted();
         let fresh = path.with_extension("json.new");
         let failed = |source: io::Error| TrustError::File { path: path.clone(), source };
         let text = serde_json::to_vec_pretty(self).map_err(|e| failed(e.into()))?;
-        fs::write(&fresh, text).map_err(failed)?;
-        fs::rename(&fresh, &path).map_err(failed)
+        let written = fs::File::create(&fresh).and_then(|mut file| {
+            file.write_all(&text)?;
+            // A record that a power cut has emptied trusts nothing and has to be removed by hand.
+            file.sync_all()
+        });
+        written.and_then(|()| fs::rename(&fresh, &path)).map_err(failed)
     }
 }
 
@@ -150,6 +173,43 @@ mod tests {
         assert!(again.accepts(Path::new("/p/ringfence.toml"), "aa"));
         assert!(!again.accepts(Path::new("/p/ringfence.toml"), "bb"));
         assert!(!again.accepts(Path::new("/q/ringfence.toml"), "aa"));
+    }
+
+    /// A run that waits for a person's word has read the record before somebody else wrote it.
+    #[test]
+    fn s29_what_was_answered_meanwhile_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("config");
+        let paths = Paths { home: home.path().into(), state: home.path().join("state"), config };
+        let mut waiting = Trusted::load(&paths).unwrap();
+        let mut other = Trusted::load(&paths).unwrap();
+        other.accept(&paths, Path::new("/p/ringfence.toml"), "aa").unwrap();
+        other.remember(&paths, "cc", "a hook", Answer::Refused).unwrap();
+        waiting.accept(&paths, Path::new("/q/ringfence.toml"), "bb").unwrap();
+        for record in [waiting, Trusted::load(&paths).unwrap()] {
+            assert!(record.accepts(Path::new("/p/ringfence.toml"), "aa"));
+            assert!(record.accepts(Path::new("/q/ringfence.toml"), "bb"));
+            assert_eq!(record.answer("cc"), Some(Answer::Refused));
+        }
+    }
+
+    /// Many at once: no write is lost, and nobody ever reads half a record.
+    #[test]
+    fn s29_answers_at_once_are_all_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("config");
+        let paths = Paths { home: home.path().into(), state: home.path().join("state"), config };
+        let name = |n: usize| PathBuf::from(format!("/p{n}/ringfence.toml"));
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                let paths = &paths;
+                scope.spawn(move || {
+                    Trusted::load(paths).unwrap().accept(paths, &name(n), "aa").unwrap();
+                });
+            }
+        });
+        let record = Trusted::load(&paths).unwrap();
+        assert!((0..8).all(|n| record.accepts(&name(n), "aa")), "{record:?}");
     }
 
     #[test]

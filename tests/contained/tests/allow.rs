@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ringfence_contained_tests::{Live, copy_program, is_root, needs, of_type, skip};
+use rustix::process::{Pid, Signal, kill_process};
 use support::answers::{ask, asking, definition, hint, paste, world};
 use support::tcp::greeter;
 use support::world::{Gate, World, eventually};
@@ -104,6 +105,37 @@ fn c08_a_grant_that_ends_cuts_what_it_alone_permitted() {
     let summaries: Vec<_> =
         ledger.events("policy").iter().map(|event| event["summary"].to_string()).collect();
     assert!(summaries.iter().any(|words| words.contains("ended: host.ringfence")), "{summaries:?}");
+}
+
+/// C08: the end of a grant is recorded although another answer comes before the supervisor has seen it.
+#[test]
+fn c08_an_end_is_recorded_before_the_next_answer() {
+    let world = world();
+    let gate = Gate::new(&world.fixture);
+    let mut live =
+        world.job().flags(gate.flags()).start_sh(&format!("echo asked\n{}", gate.wait()));
+    live.wait_for("asked");
+    let allow = |host: &str, time: &str| {
+        let answer = world.fixture.ringfence(&["allow", host, "--for", time]);
+        assert_eq!(answer.code, 0, "{answer:?}");
+    };
+    allow("a.example", "1s");
+    let supervisor = Pid::from_raw(live.pid().cast_signed()).unwrap();
+    kill_process(supervisor, Signal::STOP).unwrap();
+    std::thread::sleep(Duration::from_millis(1200));
+    std::thread::scope(|scope| {
+        scope.spawn(|| allow("b.example", "1m"));
+        std::thread::sleep(Duration::from_millis(300));
+        kill_process(supervisor, Signal::CONT).unwrap();
+    });
+    gate.open();
+    assert_eq!(live.wait().code, 0);
+    let ledger = world.fixture.ledger();
+    let summaries: Vec<_> =
+        ledger.events("policy").iter().map(|event| event["summary"].to_string()).collect();
+    let at = |words: &str| summaries.iter().position(|summary| summary.contains(words));
+    assert!(at("ended: a.example").is_some(), "{summaries:?}");
+    assert!(at("ended: a.example") < at("b.example for 1m"), "{summaries:?}");
 }
 
 /// C08: a connection that was allowed before the end and stands only after it is cut, too: the host's
@@ -235,6 +267,13 @@ fn a_remembered_answer_reaches_the_sandboxes_that_follow_it() {
     let host = format!("host.ringfence:{port}");
     let dry = world.fixture.ringfence(&["allow", "--user", &host, "--dry-run"]);
     assert_eq!(dry.stdout.matches("would allow").count(), 3, "{dry:?}");
+    // A definition that none of them follows opens nothing in them.
+    let other = world.fixture.root().join("home/other.toml");
+    fs::write(&other, "version = 1\n").unwrap();
+    let named = ["allow", "--definition", other.to_str().unwrap(), &host];
+    let elsewhere = world.fixture.ringfence(&named);
+    assert_eq!(elsewhere.code, 0, "{elsewhere:?}");
+    assert!(!elsewhere.stdout.contains("run "), "{elsewhere:?}");
     let project = world.fixture.ringfence(&["allow", &host]);
     assert_eq!(
         (project.code, project.stdout.matches("from now on").count()),

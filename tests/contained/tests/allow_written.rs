@@ -39,6 +39,62 @@ fn an_answer_takes_the_place_of_a_placeholder() {
     assert!(allowed.answer("again").contains("hello"), "{allowed:?}");
 }
 
+/// An agent that opens for writing whatever appears in the project and the definition itself, and
+/// writes into all of it in the end. `left` is a file that the test makes: the control group.
+const GREEDY: &str = r#"
+import os, sys, time
+known, opened = set(os.listdir('.')), []
+print('watching', flush=True)
+while not os.path.exists(sys.argv[1]):
+    for name in [name for name in os.listdir('.') if name not in known] + ['ringfence.toml']:
+        try: opened.append(os.open(name, os.O_WRONLY))
+        except OSError: continue
+        known.add(name)
+        print('opened', name, flush=True)
+for file in opened:
+    os.ftruncate(file, 0)
+    os.pwrite(file, b'version = 1\n', 0)
+print('wrote', len(opened))
+"#;
+
+/// S29: while an answer is written, an agent that has the project's directory gets hold of neither the
+/// definition nor a draft of it: what it wrote there would take back a deny, which nobody is asked about.
+#[test]
+fn s29_an_agent_beside_the_definition_cannot_write_into_the_answer() {
+    needs!("python3");
+    for mode in ["direct", "pair"] {
+        let world = world();
+        let gate = Gate::new(&world.fixture);
+        let text = "version = 1\n[network]\ndeny = [\"evil.example\"]\n";
+        fs::write(definition(&world), text).unwrap();
+        fs::write(world.fixture.project().join("greedy.py"), GREEDY).unwrap();
+        let open = world.fixture.root().join("gate/open");
+        let script = format!("python3 greedy.py {}", open.display());
+        let job = world.job().flags(gate.flags()).flags(["--workspace", mode]);
+        let mut live = job.start_sh(&script);
+        live.shares_its_project();
+        live.wait_for("watching");
+        for n in 1..=5 {
+            let answer = world.fixture.ringfence(&["allow", &format!("h{n}.example")]);
+            assert_eq!(answer.code, 0, "{mode}: {answer:?}");
+        }
+        let written = fs::read_to_string(definition(&world)).unwrap();
+        let left = world.fixture.project().join("left");
+        fs::write(&left, "open").unwrap();
+        live.wait_for("opened left");
+        gate.open();
+        let outcome = live.wait();
+        assert!(outcome.stdout.contains("wrote 1\n"), "{mode}: {outcome:?}");
+        assert_eq!(
+            fs::read_to_string(&left).unwrap(),
+            "version = 1\n",
+            "{mode}: the control group"
+        );
+        assert!(written.contains("h5.example") && written.contains("deny"), "{mode}: {written}");
+        assert_eq!(fs::read_to_string(definition(&world)).unwrap(), written, "{mode}");
+    }
+}
+
 /// What root writes into somebody's project is theirs; whoever cannot write there is told so.
 #[test]
 fn a_project_of_somebody_else_keeps_its_owner() {
@@ -60,15 +116,28 @@ fn a_project_of_somebody_else_keeps_its_owner() {
         return;
     }
     fs::write(&file, "version = 1\n").unwrap();
-    for path in [file.clone(), fixture.project()] {
-        let before = fs::metadata(&path).unwrap().permissions();
-        fs::set_permissions(&path, fs::Permissions::from_mode(before.mode() & !0o222)).unwrap();
-        let refused = fixture.ringfence(&["allow", "a.example"]);
-        assert_eq!(refused.code, 1, "{refused:?}");
-        assert!(refused.stderr.contains("ringfence.toml: Permission denied"), "{refused:?}");
-        fs::set_permissions(&path, before).unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "version = 1\n");
-    }
+    let close = |path: &std::path::Path| {
+        let before = fs::metadata(path).unwrap().permissions();
+        fs::set_permissions(path, fs::Permissions::from_mode(before.mode() & !0o222)).unwrap();
+        before
+    };
+    let before = close(&file);
+    let refused = fixture.ringfence(&["allow", "a.example"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("ringfence.toml: Permission denied"), "{refused:?}");
+    fs::set_permissions(&file, before).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "version = 1\n");
+    // A file that may be written is, whoever the directory belongs to; a new one needs the directory.
+    let before = close(&fixture.project());
+    let written = fixture.ringfence(&["allow", "a.example"]);
+    fs::set_permissions(fixture.project(), before).unwrap();
+    assert_eq!(written.code, 0, "{written:?}");
+    fs::remove_file(&file).unwrap();
+    let before = close(&fixture.project());
+    let refused = fixture.ringfence(&["allow", "a.example"]);
+    fs::set_permissions(fixture.project(), before).unwrap();
+    assert!(refused.stderr.contains("ringfence.toml: Permission denied"), "{refused:?}");
+    assert!(!file.exists());
 }
 
 /// The hint at a run's end is pasted: the next run has it, and the line is accepted and named.
@@ -150,6 +219,43 @@ fn s29_a_line_more_does_not_accept_a_definition() {
     assert_eq!(world.job().sh("echo STARTED").code, 125, "a change by hand was accepted");
 }
 
+/// S29: a definition that was cloned is accepted with the line only if nothing in it is wider than the
+/// user's own policy, which it would override.
+#[test]
+fn s29_a_definition_that_is_wider_than_the_users_policy_is_not_accepted() {
+    let fixture = Fixture::new();
+    let policy = fixture.config().join("ringfence/policy.toml");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    let file = fixture.project().join("ringfence.toml");
+    let trusted = fixture.config().join("ringfence/trusted.json");
+    let strict = "[workspace]\nmode = \"read-only\"\n[process]\nexec = \"base\"\n";
+    let limit = "[limits]\ncpu = 0.5\nwall = \"1m\"\n";
+    let cases = [
+        (strict, "[process]\nexec = \"any\"\n"),
+        (strict, "[workspace]\nmode = \"review\"\n"),
+        (limit, "[limits]\nwall = \"9h\"\n"),
+        ("", "[network]\nallow = [\"npm\"]\n"),
+        ("[environment]\nset = { A = \"mine\" }\n", "[environment]\nset = { A = \"theirs\" }\n"),
+    ];
+    // A bundle that leads nowhere today may lead somewhere tomorrow.
+    fs::write(fixture.home().join(".npmrc"), "registry=http://0.0.0.0:1/\n").unwrap();
+    for (user, project) in cases {
+        fs::write(&policy, format!("version = 1\n{user}")).unwrap();
+        fs::write(&file, format!("version = 1\n{project}")).unwrap();
+        let answer = fixture.ringfence(&["allow", "a.example"]);
+        assert_eq!(answer.code, 1, "{project}: {answer:?}");
+        assert!(answer.stdout.contains("was not accepted as it was"), "{project}: {answer:?}");
+        assert!(!trusted.exists(), "{project}");
+    }
+    // The control group: what opens nothing needs nobody's word.
+    fs::write(&policy, "version = 1\n").unwrap();
+    let harmless = "version = 1\n[workspace]\nmode = \"review\"\n[files]\ndeny = [\"x\"]\n[environment]\nset = { A = \"b\" }\n";
+    fs::write(&file, harmless).unwrap();
+    let answer = fixture.ringfence(&["allow", "a.example"]);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert!(trusted.exists());
+}
+
 /// S29: a project's definition that is a link to the user's policy, or to another project's, is not
 /// the way into them.
 #[test]
@@ -226,6 +332,21 @@ fn what_run_refuses_is_not_remembered() {
     let why = fixture.ringfence(&["why", aws.to_str().unwrap()]);
     assert!(!why.stdout.contains("keep:"), "{why:?}");
     assert!(why.stdout.contains("`ringfence allow` would refuse it"), "{why:?}");
+}
+
+/// What is written and cannot be accepted is said to be so.
+#[test]
+fn a_line_that_cannot_be_accepted_is_told() {
+    let fixture = Fixture::new();
+    let config = fixture.config().join("ringfence");
+    fs::create_dir_all(config.join("trusted.json.new")).unwrap();
+    let answer = fixture.ringfence(&["allow", "a.example"]);
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{answer:?}");
+    assert!(answer.stderr.contains("has the line now"), "{answer:?}");
+    fs::remove_dir(config.join("trusted.json.new")).unwrap();
+    let words = hint(&answer.stderr, "accept it when that is mended:");
+    assert_eq!(paste(&fixture, &format!("{words} --yes")).code, 0);
+    assert_eq!(fixture.contained("echo STARTED").stdout, "STARTED\n");
 }
 
 /// A file that is no definition is left as it is, and its fault is named.

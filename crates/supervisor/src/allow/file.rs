@@ -1,4 +1,5 @@
-//! The file that an answer is written into: read once, replaced as a whole, or not touched.
+//! The file that an answer is written into: read once, written in place, or not touched. A missing one
+//! is made as a whole.
 //!
 //! The file may lie in a project that somebody else wrote, so a link out of it is not followed. What
 //! has changed since it was read is never overwritten.
@@ -7,12 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_sys::mounts;
 use rustix::fs::{
-    Access, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, accessat, fchmod, fchown,
-    fstat, fsync, openat, renameat_with, statat, unlinkat,
+    AtFlags, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, fallocate,
+    fchown, fstat, fsync, openat, renameat_with, unlinkat,
 };
 
 use crate::limits::POLICY_FILE_BYTES;
@@ -68,8 +70,7 @@ impl Target {
     pub fn open(named: &Path, within: Option<&Path>) -> Result<Self, FileError> {
         let failed = |source| FileError::System { path: named.to_owned(), source };
         let path = canonical(named).map_err(failed)?;
-        if let Some(within) = within.filter(|within| !path.starts_with(within)) {
-            debug_assert!(within.is_absolute());
+        if within.is_some_and(|within| !path.starts_with(within)) {
             return Err(FileError::Outside { link: named.to_owned(), target: path });
         }
         // The path is canonical: whatever has become a link since is not followed.
@@ -101,26 +102,59 @@ impl Target {
         Ok(())
     }
 
-    /// Writes a new content, whole or not at all, with the old owner and mode.
+    /// Writes a new content.
     ///
     /// # Errors
     /// [`FileError`]; the old content is still there.
     pub fn replace(&self, text: &[u8]) -> Result<(), FileError> {
         let failed = |source: io::Error| FileError::System { path: self.path.clone(), source };
-        if self.state.is_some() {
-            accessat(&self.directory, self.name(), Access::WRITE_OK, AtFlags::EACCESS)
-                .map_err(|error| failed(error.into()))?;
-        }
-        let draft = self.draft_name().map_err(failed)?;
-        let done = self.write_draft(&draft, text).and_then(|()| self.put_in_place(&draft));
-        if done.is_err() {
-            let _ = unlinkat(&self.directory, &draft, AtFlags::empty());
-        }
+        let done = match (&self.old, &self.state) {
+            (Some(old), Some(state)) => self.rewrite(old, state, text),
+            _ => self.create(text),
+        };
         match done {
             Ok(true) => Ok(()),
             Ok(false) => Err(FileError::Changed(self.path.clone())),
             Err(source) => Err(failed(source)),
         }
+    }
+
+    /// Writes into the file itself. A running sandbox may have its directory, and holds the file by a
+    /// mount: a draft beside it would be open to the agent, and so would another file in its place,
+    /// until that is held too. `false` if it is not as it was read.
+    fn rewrite(&self, old: &[u8], state: &Stat, text: &[u8]) -> io::Result<bool> {
+        if state.st_nlink > 1 {
+            return Err(invalid(
+                "it has another name elsewhere (a hard link), which would change with it; copy it, and move the copy into its place",
+            ));
+        }
+        let flags =
+            OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat(&self.directory, self.name(), flags, Mode::empty())?;
+        if !is_same(state, &fstat(&file)?) {
+            return Ok(false);
+        }
+        // A full disk is found out before anything is written; not every file system can tell.
+        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, text.len() as u64) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let file = File::from(file);
+        let done = fill(&file, text);
+        if done.is_err() {
+            let _ = fill(&file, old);
+        }
+        done.map(|()| true)
+    }
+
+    /// Makes the file, whole or not at all; `false` if there is one by now.
+    fn create(&self, text: &[u8]) -> io::Result<bool> {
+        let draft = self.draft_name()?;
+        let done = self.write_draft(&draft, text).and_then(|()| self.put_in_place(&draft));
+        if !matches!(done, Ok(true)) {
+            let _ = unlinkat(&self.directory, &draft, AtFlags::empty());
+        }
+        done
     }
 
     fn draft_name(&self) -> io::Result<OsString> {
@@ -135,58 +169,24 @@ impl Target {
     fn write_draft(&self, draft: &OsStr, text: &[u8]) -> io::Result<()> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // A new file is like any that its author makes; another is as closed as the old one.
-        let mode = if self.state.is_some() { 0o600 } else { 0o666 };
-        let draft = openat(&self.directory, draft, flags, Mode::from_raw_mode(mode))?;
+        let draft = openat(&self.directory, draft, flags, Mode::from_raw_mode(0o666))?;
         let mut file = File::from(draft);
         file.write_all(text)?;
-        let own = fstat(&file)?;
-        let owner = match &self.state {
-            Some(old) => Some((old.st_uid, old.st_gid)),
+        if rustix::process::geteuid().is_root() {
             // What root makes in somebody's project is theirs.
-            None if rustix::process::geteuid().is_root() => {
-                let directory = fstat(&self.directory)?;
-                Some((directory.st_uid, directory.st_gid))
-            }
-            None => None,
-        };
-        if let Some((uid, gid)) = owner.filter(|ids| *ids != (own.st_uid, own.st_gid)) {
-            fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    format!(
-                        "it belongs to uid {uid} and gid {gid}, and you cannot give a file to them"
-                    ),
-                )
-            })?;
+            let directory = fstat(&self.directory)?;
+            let (uid, gid) = (Uid::from_raw(directory.st_uid), Gid::from_raw(directory.st_gid));
+            fchown(&file, Some(uid), Some(gid))?;
         }
-        if let Some(old) = &self.state {
-            fchmod(&file, Mode::from_raw_mode(old.st_mode & 0o777))?;
-        }
-        fsync(&file)?;
-        Ok(())
+        file.sync_all()
     }
 
-    /// Puts the draft in the file's place; `false` if that is not the file any more that was read.
+    /// Gives the draft the file's name; `false` if there is such a file by now.
     fn put_in_place(&self, draft: &OsStr) -> io::Result<bool> {
         let (directory, name) = (&self.directory, self.name());
-        let flags = match &self.state {
-            None => RenameFlags::NOREPLACE,
-            Some(old) => {
-                let now = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
-                if !now.is_ok_and(|now| is_same(old, &now)) {
-                    unlinkat(directory, draft, AtFlags::empty())?;
-                    return Ok(false);
-                }
-                RenameFlags::empty()
-            }
-        };
-        match renameat_with(directory, draft, directory, name, flags) {
+        match renameat_with(directory, draft, directory, name, RenameFlags::NOREPLACE) {
             Ok(()) => {}
-            Err(rustix::io::Errno::EXIST) => {
-                unlinkat(directory, draft, AtFlags::empty())?;
-                return Ok(false);
-            }
+            Err(rustix::io::Errno::EXIST) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -196,6 +196,13 @@ impl Target {
         }
         Ok(true)
     }
+}
+
+/// Makes these bytes the file's content, without a moment at which it is empty.
+fn fill(file: &File, text: &[u8]) -> io::Result<()> {
+    file.write_all_at(text, 0)?;
+    file.set_len(text.len() as u64)?;
+    file.sync_all()
 }
 
 /// Whether nothing was written to it, and it is the same file.
@@ -279,6 +286,41 @@ mod tests {
         let error = Target::open(&project.join("ringfence.toml"), Some(&project)).err().unwrap();
         assert!(error.to_string().contains("leads nowhere"), "{error}");
         assert_eq!(names(&at), ["policy.toml", "project"]);
+    }
+
+    /// A mount that holds the file for a running sandbox rests on the file itself, and so does a
+    /// descriptor that somebody has: the file stays the same one.
+    #[test]
+    fn s29_the_file_stays_the_file_and_nothing_is_made_beside_it() {
+        let (_base, at) = place();
+        let path = at.join("ringfence.toml");
+        let new = |at: &Path| Target::open(at, None).unwrap();
+        new(&path).replace(b"first").unwrap();
+        let before = fs::metadata(&path).unwrap().ino();
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o555)).unwrap();
+        new(&path).replace(b"longer than first").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"longer than first");
+        new(&path).replace(b"short").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"short");
+        assert_eq!(fs::metadata(&path).unwrap().ino(), before);
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(names(&at), ["ringfence.toml"]);
+    }
+
+    /// The other name may lie outside of the project, or in a copy of it.
+    #[test]
+    fn s29_a_file_with_another_name_is_not_written() {
+        let (_base, at) = place();
+        let (path, other) = (at.join("ringfence.toml"), at.join("other"));
+        fs::write(&other, "theirs").unwrap();
+        fs::hard_link(&other, &path).unwrap();
+        let error = Target::open(&path, Some(&at)).unwrap().replace(b"ours").unwrap_err();
+        assert!(error.to_string().contains("hard link"), "{error}");
+        assert_eq!(fs::read(&other).unwrap(), b"theirs");
+        // The control group: with one name it is written.
+        fs::remove_file(&other).unwrap();
+        Target::open(&path, Some(&at)).unwrap().replace(b"ours").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"ours");
     }
 
     #[test]

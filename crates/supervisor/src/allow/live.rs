@@ -1,6 +1,7 @@
 //! Telling running sandboxes: which ones an answer is for, and what became of it in each.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use ringfence_control::{Allowed, Answer, AskError, Verb, Wanted};
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use super::definition_of;
 use crate::clock;
-use crate::paths::Paths;
+use crate::paths::{DEFINITION, Paths};
 use crate::rundir::{self, RunDir};
 
 /// Which running sandboxes an answer is for.
@@ -66,21 +67,25 @@ impl Reach<'_> {
         }
         // A run that follows another definition has nothing to do with this one.
         let Some(definition) = definition else { return true };
-        let canonical: PathBuf =
-            std::fs::canonicalize(definition).unwrap_or_else(|_| definition.to_path_buf());
-        run.read_json::<Compiled>("policy.json")
-            .is_ok_and(|own| definition_of(&own).is_none_or(|file| *file == canonical))
+        let canonical = |file: &Path| fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let wanted = canonical(definition);
+        // One that found none follows what comes to stand in its project's own place.
+        run.read_json::<Compiled>("policy.json").is_ok_and(|own| match definition_of(&own) {
+            Some(file) => *file == wanted,
+            None => canonical(&root.join(DEFINITION)) == wanted,
+        })
     }
 }
 
-/// Asks each of them.
+/// Asks each of them. One that has ended by then wants nothing any more: it is left out, unless the
+/// answer was for running ones alone.
 pub(super) fn ask(
     runs: &[RunDir],
     hosts: &[Wanted],
     for_ms: Option<u64>,
     dry_run: bool,
 ) -> Vec<Effect> {
-    let all = runs.iter().map(|run| {
+    let all = runs.iter().filter_map(|run| {
         let (in_force, notes) = if dry_run {
             (false, vec!["it would be asked".to_owned()])
         } else {
@@ -89,10 +94,12 @@ pub(super) fn ask(
                 Ok(Answer::Allowed(allowed)) => (true, notes(&allowed)),
                 Ok(Answer::Refused { why }) => (false, vec![why]),
                 Ok(_) => (false, vec!["its supervisor answered something else".to_owned()]),
+                Err(_) if !run.is_running() && for_ms.is_none() => return None,
+                Err(_) if !run.is_running() => (false, vec!["it has ended meanwhile".to_owned()]),
                 Err(error) => (false, vec![error.to_string()]),
             }
         };
-        Effect { run: run.id().to_string(), in_force, notes }
+        Some(Effect { run: run.id().to_string(), in_force, notes })
     });
     all.collect()
 }
@@ -117,4 +124,29 @@ fn notes(allowed: &Allowed) -> Vec<String> {
         format!("port {port} is not captured in this run: it can be reached from the next run")
     });
     already.chain(closed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_model::id::RunId;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_ends_meanwhile_is_no_failure_of_what_is_remembered() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        let paths = Paths { home: at("home"), state: at("state"), config: at("config") };
+        let run = RunDir::new(&paths, RunId::new(1, 1));
+        let lock = run.create().unwrap();
+        let hosts = [wanted("a.example", None)];
+        // One that runs and does not answer is one: the control group.
+        let running = ask(std::slice::from_ref(&run), &hosts, None, false);
+        assert!(running.len() == 1 && !running[0].in_force, "{running:?}");
+        drop(lock);
+        assert_eq!(ask(std::slice::from_ref(&run), &hosts, None, false), []);
+        let for_a_time = ask(&[run], &hosts, Some(1000), false);
+        assert_eq!(for_a_time[0].notes, ["it has ended meanwhile"]);
+        assert!(!for_a_time[0].in_force);
+    }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ringfence_model::provenance::Layer;
 use ringfence_policy::{
     CommandLine, Compiled, DefinitionText, Fault, Key, Problem, Problems, Remember, Remembered,
-    digest, init, remember, shell_word,
+    digest, init, names_openings, remember, shell_word,
 };
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -202,7 +202,7 @@ pub(crate) fn would_work(paths: Paths, run: &RunDir, answer: &Remember) -> Resul
 /// Does it, or says what would be done.
 ///
 /// # Errors
-/// [`AllowError`]: nothing was changed.
+/// [`AllowError`]: nothing was changed, or it says what was.
 pub fn allow(wish: &Wish) -> Result<Done, AllowError> {
     let place = Place::find(wish)?;
     let entries = entries(wish, &place)?;
@@ -211,17 +211,19 @@ pub fn allow(wish: &Wish) -> Result<Done, AllowError> {
         Scope::User => Reach::User,
         Scope::For(_) => Reach::Here { root: &place.root },
     };
-    let runs = live::runs(&place.paths, place.run.as_ref(), &reach);
+    let runs = || live::runs(&place.paths, place.run.as_ref(), &reach);
     let mut done = Done { dry_run: wish.dry_run, ..Done::default() };
     let layer = match wish.scope {
         Scope::Project => Layer::Project,
         Scope::User => Layer::User,
         Scope::For(for_ms) => {
-            done.runs = for_a_time(wish, for_ms, &runs)?;
+            done.runs = for_a_time(wish, for_ms, &runs())?;
             return Ok(done);
         }
     };
     let (written, remembered) = write(&place, layer, &entries, wish.dry_run)?;
+    // Looked for only now: what started before has read the old text, what starts from now on the new.
+    let runs = runs();
     let hosts: Vec<_> = entries
         .iter()
         .zip(&remembered.places)
@@ -339,7 +341,10 @@ fn write(
         target.replace(remembered.text.as_bytes())?;
         if accepted && layer == Layer::Project {
             // Exactly the bytes that were written: what somebody else puts there is not accepted.
-            trusted.accept(paths, &target.path, &digest(remembered.text.as_bytes()))?;
+            let digest = digest(remembered.text.as_bytes());
+            trusted
+                .accept(paths, &target.path, &digest)
+                .map_err(|error| unaccepted(&target.path, &error))?;
         }
     }
     let lines = remembered.places.iter().map(|place| Line {
@@ -349,6 +354,15 @@ fn write(
     });
     let written = Written { file: target.path.clone(), lines: lines.collect(), accepted };
     Ok((written, remembered))
+}
+
+/// The line stands there, and nothing of the file holds.
+fn unaccepted(file: &Path, error: &TrustError) -> AllowError {
+    let word = shell_word(&file.display().to_string());
+    AllowError::Other(format!(
+        "{} has the line now, but could not be accepted with it, so it is not in force: {error}\n  accept it when that is mended: ringfence trust {word}",
+        file.display()
+    ))
 }
 
 /// One `allow` of this user at a time: each reads what the one before has written.
@@ -421,12 +435,23 @@ fn layers(place: &Place, layer: Layer) -> Result<Layers, AllowError> {
 /// A project that is nobody's.
 const NO_PROJECT: &str = "/no-project";
 
-/// Whether the text as it stood opens nothing by itself, so that nobody had to accept it. The user's
-/// own policy does not count: it may change, and what lies under it would then open more.
+/// Whether the text as it stood opens nothing, so that nobody had to accept it: it has no entry that
+/// could, whatever exists on the host by then, and no value that is wider than what holds without it,
+/// be that the user's own policy, which may change, or none.
 fn asks_for_nothing(place: &Place, target: &Target) -> Result<bool, AllowError> {
     let Some(old) = &target.old else { return Ok(true) };
+    let text = DefinitionText { file: &target.path, bytes: old };
+    if names_openings(&text).map_err(AllowError::Refused)? {
+        return Ok(false);
+    }
     let mut layers = layers(place, Layer::Project)?;
-    layers.user = None;
     layers.project = Some(Text { path: target.path.clone(), bytes: old.clone() });
-    Ok(layers.compile(&CommandLine::default(), false)?.trust.widens.is_empty())
+    let opens = |layers: &Layers| -> Result<bool, AllowError> {
+        Ok(!layers.compile(&CommandLine::default(), false)?.trust.widens.is_empty())
+    };
+    if opens(&layers)? {
+        return Ok(false);
+    }
+    layers.user = None;
+    Ok(!opens(&layers)?)
 }

@@ -34,6 +34,10 @@ impl Owner<'_> {
         for_ms: Option<u64>,
         uid: u32,
     ) -> Result<Allowed, String> {
+        let now = clock::now();
+        let elapsed = now.elapsed_ms(&self.recorder.start());
+        // What is over by now is recorded as over before anything new is.
+        self.end_permits(elapsed);
         if let Some(why) = &self.closed {
             return Err(format!("everything is denied in this run: {why}"));
         }
@@ -43,8 +47,6 @@ impl Owner<'_> {
         if self.cause.is_some() || self.error.is_some() {
             return Err("the run is ending".to_owned());
         }
-        let now = clock::now();
-        let elapsed = now.elapsed_ms(&self.recorder.start());
         let by = self.person(uid);
         let permits = permits(hosts, for_ms, elapsed, &by, now)?;
         let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
@@ -65,6 +67,7 @@ impl Owner<'_> {
                 code: None,
             };
             self.widen(next, layer, format!("{words}: allowed by {by}"), &control)?;
+            self.permit_ends_ms = self.compiled.next_end_ms(elapsed);
         }
         Ok(Allowed {
             generation: self.authority.generation(),
@@ -99,7 +102,6 @@ impl Owner<'_> {
         let next = Arc::new(next);
         self.compiled = Arc::clone(&next);
         self.authority.replace(Arc::clone(&next));
-        self.permit_ends_ms = next.next_end_ms(self.elapsed_ms());
         let _ = self.run.write_json("policy.json", next.as_ref());
         self.ask_again();
         Ok(())

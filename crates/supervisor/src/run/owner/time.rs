@@ -212,7 +212,6 @@ impl Owner<'_> {
         let newly_hidden = crate::plan::newly_hidden(&self.compiled, &compiled);
         self.compiled = Arc::clone(&compiled);
         self.authority.replace(Arc::clone(&compiled));
-        self.permit_ends_ms = compiled.next_end_ms(self.elapsed_ms());
         let recorded = self.recorder.set_policy(&compiled.digest).and_then(|()| {
             self.recorder.record(&Event::Policy {
                 generation: self.authority.generation(),
