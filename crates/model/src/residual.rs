@@ -178,6 +178,11 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
         "Repositories nested in the project are not protected: only `review` holds their hooks and settings back.",
     ),
     row(
+        "RR-GIT-UNFINISHED",
+        When::InPlace,
+        "A rebase that the agent leaves unfinished may name commands, which `git rebase --continue` on the host runs; `git status` tells of it.",
+    ),
+    row(
         "RR-UNPROTECTED",
         When::Unprotected,
         "Opened paths are run or trusted by programs outside: what the agent writes there acts on the host.",

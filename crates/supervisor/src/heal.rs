@@ -45,6 +45,10 @@ pub fn clean(run: &RunDir) -> bool {
     let mut gone = true;
     if let Ok(mut cleanup) = run.read_json::<Cleanup>("cleanup.json") {
         give_up_placeholders(run, &mut cleanup);
+        if let Some(excluded) = &cleanup.excluded {
+            let _turn = run.turn();
+            excluded.take_away();
+        }
         for directory in cleanup.cgroups.iter().rev() {
             gone &= remove_group(directory);
         }

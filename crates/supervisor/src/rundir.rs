@@ -31,6 +31,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::paths::{Paths, open_lock};
+use crate::plan::Excluded;
 
 /// What is known of a run from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,9 @@ pub struct Cleanup {
     pub placeholders: Vec<PathBuf>,
     /// Control group directories.
     pub cgroups: Vec<PathBuf>,
+    /// Lines that hide the placeholders from the host's git.
+    #[serde(default)]
+    pub excluded: Option<Excluded>,
 }
 
 /// A run that is over, held by one command; let go when dropped.

@@ -89,6 +89,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
             identity: who,
         },
         placeholders: Placeholders::default(),
+        excluded: None,
         hidden: None,
         held: held.paths.into_iter().collect(),
     })

@@ -4,6 +4,7 @@ mod alone;
 mod anchors;
 mod base;
 mod environment;
+mod exclude;
 mod git_names;
 mod hide;
 mod hold_watch;
@@ -26,6 +27,7 @@ use crate::host::{self, Person};
 use crate::rundir::RunDir;
 
 pub use alone::assemble as assemble_alone;
+pub use exclude::Excluded;
 pub use hide::HideWatch;
 pub use hold_watch::HoldWatch;
 pub use protect::{Placeholders, remove_placeholders};
@@ -117,6 +119,8 @@ pub struct Plan {
     pub boundary: Boundary,
     /// Placeholders to make before the start and remove after the end.
     pub placeholders: Placeholders,
+    /// Lines that hide them from the host's git meanwhile.
+    pub excluded: Option<Excluded>,
     /// Watches for hidden names that come to exist during the run.
     pub hidden: Option<HideWatch>,
     /// What a person should know before the start.
@@ -156,7 +160,10 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
     let root = &compiled.workspace.root;
     let repository = linked.as_ref().map(|linked| &*linked.repository);
     let git = home::git::read(setting.home, root, repository, setting.variable);
-    mounts.extend(git.mounts(root, &protected.placeholders.ignore(root)));
+    let missing = protected.placeholders.ignore(root);
+    mounts.extend(git.mounts(root, &missing));
+    let of_the_project = repository.map_or_else(|| root.join(".git"), Path::to_owned);
+    let excluded = Excluded::plan(&of_the_project, &missing, setting.run.id());
     mounts.extend(protected.mounts);
     let of_bundles = bundles(compiled, setting);
     mounts.extend(of_bundles.mounts);
@@ -206,6 +213,7 @@ pub fn assemble(compiled: &Compiled, setting: &Setting<'_>) -> Result<Plan, Plan
             identity: who,
         },
         placeholders: protected.placeholders,
+        excluded,
         notes,
         hidden: hidden.watch,
         held: Vec::new(),

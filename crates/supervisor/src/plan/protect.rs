@@ -63,6 +63,7 @@ impl Placeholders {
         self.entries
             .iter()
             .filter_map(|entry| entry.path.strip_prefix(root).ok())
+            .filter(|relative| !relative.starts_with(".git"))
             .map(|relative| format!("/{}\n", relative.display()))
             .collect()
     }

@@ -333,7 +333,7 @@ impl Preparation {
         let name = format!("ringfence-{}", self.run.id());
         self.journal(homes.candidates(&name))?;
         let group = self.group(&homes, &name)?;
-        self.plan.placeholders.create().map_err(system("hold the project's protected names"))?;
+        self.hold_missing()?;
         let held = HoldWatch::start(&boundary.mounts)
             .map_err(system("watch the project's protected names"))?;
         let keeper = journal
@@ -445,9 +445,20 @@ impl Preparation {
         Ok(group)
     }
 
+    /// Makes what holds missing names, hidden from the host's git.
+    fn hold_missing(&self) -> Result<(), RunError> {
+        if let Some(excluded) = &self.plan.excluded {
+            let _turn = self.run.turn();
+            // Without it they are seen there, and held all the same.
+            let _ = excluded.add();
+        }
+        self.plan.placeholders.create().map_err(system("hold the project's protected names"))
+    }
+
     /// What a crash from here on may leave is written down before it is made.
     fn journal(&self, cgroups: Vec<PathBuf>) -> Result<(), RunError> {
-        let cleanup = Cleanup { placeholders: self.plan.placeholders.paths(), cgroups };
+        let placeholders = self.plan.placeholders.paths();
+        let cleanup = Cleanup { placeholders, cgroups, excluded: self.plan.excluded.clone() };
         if cleanup != Cleanup::default() {
             self.run.write_json("cleanup.json", &cleanup)?;
         }
