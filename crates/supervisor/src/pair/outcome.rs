@@ -17,12 +17,14 @@ struct Call {
     since: Moment,
     /// Where in the workspace it changes something.
     paths: Vec<Vec<u8>>,
+    /// Whether another path may lead somewhere after it.
+    leads: bool,
 }
 
 impl Calls {
     /// A thread was let go on with a call of this number.
-    pub fn went_on(&mut self, thread: u32, number: u32, paths: Vec<Vec<u8>>) {
-        self.last.insert(thread, Call { number, since: clock::now(), paths });
+    pub fn went_on(&mut self, thread: u32, number: u32, paths: Vec<Vec<u8>>, leads: bool) {
+        self.last.insert(thread, Call { number, since: clock::now(), paths, leads });
     }
 
     /// Whether it has left that call, or is gone.
@@ -40,7 +42,7 @@ impl Calls {
     pub fn crossing(&self, by: u32, paths: &[Option<&[u8]>]) -> Vec<u32> {
         let crosses = |call: &Call, path: &Option<&[u8]>| match path {
             Some(path) => call.paths.iter().any(|other| one_is_in_the_other(path, other)),
-            None => !call.paths.is_empty(),
+            None => call.leads && !call.paths.is_empty(),
         };
         let others = self.last.iter().filter(|(thread, call)| {
             **thread != by && paths.iter().any(|path| crosses(call, path))
@@ -48,11 +50,9 @@ impl Calls {
         others.map(|(thread, _)| *thread).collect()
     }
 
-    /// Whether one of these threads may still be in its call.
-    pub fn one_goes_on(&self, threads: &[u32]) -> bool {
-        threads.iter().any(|thread| {
-            self.last.get(thread).is_some_and(|call| !call.is_left(*thread, CALLS_CROSS_MS))
-        })
+    /// Whether a thread may still be in its call.
+    pub fn goes_on(&self, thread: u32) -> bool {
+        self.last.get(&thread).is_some_and(|call| !call.is_left(thread, CALLS_CROSS_MS))
     }
 
     /// Whether any thread may still be in its call.

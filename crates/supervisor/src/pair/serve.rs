@@ -238,7 +238,9 @@ impl Keeper {
         }
         match self.kept(seen.pid, changing) {
             Ok(Kept::GoOn(paths)) => {
-                self.calls.went_on(seen.pid, seen.data.nr, paths);
+                // A file that is opened is on the way to nothing.
+                let leads = !matches!(changing, Changing::Content(_));
+                self.calls.went_on(seen.pid, seen.data.nr, paths, leads);
                 Ok(Answer::GoOn)
             }
             Ok(Kept::Settings(file)) => self.settings(&file),
@@ -290,7 +292,8 @@ impl Keeper {
                 .collect();
             let waited = clock::now().elapsed_ms(&since);
             let crossing = self.calls.crossing(by, &paths);
-            if waited >= CALLS_CROSS_MS || !self.calls.one_goes_on(&crossing) {
+            let goes_on = |by: &u32| !self.journal.has_come(*by) && self.calls.goes_on(*by);
+            if waited >= CALLS_CROSS_MS || !crossing.iter().any(goes_on) {
                 return Ok((places, crossing));
             }
             std::thread::sleep(LOOK_AGAIN);

@@ -18,6 +18,16 @@ impl Journal {
         !self.pending.is_empty()
     }
 
+    /// Whether the last call of a thread is seen to have done what it was to do. A failed one never is.
+    #[must_use]
+    pub fn has_come(&self, by: u32) -> bool {
+        let came = |pending: &Pending| {
+            pending.spot.look().is_ok_and(|now| pending.expected.came(now.as_ref()))
+        };
+        let mut own = self.pending.iter().filter(|pending| pending.by == by).peekable();
+        own.peek().is_some() && own.all(came)
+    }
+
     /// Settles the calls of threads that have left them.
     ///
     /// # Errors
