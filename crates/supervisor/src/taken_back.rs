@@ -148,6 +148,7 @@ pub fn restore(run: &RunDir, to: Option<&str>) -> Result<Taken, ChangesError> {
         .map_err(ChangesError::Record)?;
     let mut journal = place.journal(&info.workspace).map_err(TakeBackError::Journal)?;
     let outcome = place.restore(&mut journal, to, clock::now().unix_s, &[]);
+    crate::heal::clean_restored(run);
     ledger.event(&Event::Sensor { what: outcome.words() }).map_err(ChangesError::Record)?;
     Ok(outcome)
 }

@@ -5,13 +5,14 @@
 //! (gitignore(5)). The file is the project's and the agent may change it: it is reached without
 //! following a link, and exactly what was added is taken away again.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_model::id::RunId;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::GIT_IGNORE_BYTES;
@@ -34,7 +35,7 @@ impl Excluded {
         }
         let repository = repository.to_owned();
         let own = Self { repository, lines: String::new() };
-        let (_, text) = own.open().ok()?;
+        let List { text, .. } = own.open().ok().filter(List::is_alone)?;
         let start = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
         Some(Self {
             lines: format!("{start}# held by ringfence while {run} runs:\n{names}"),
@@ -47,37 +48,82 @@ impl Excluded {
     /// # Errors
     /// What the file system says; nothing is lost by that.
     pub fn add(&self) -> io::Result<()> {
-        let (mut file, _) = self.open()?;
-        file.write_all(self.lines.as_bytes())
+        let mut list = self.open()?;
+        match list.is_alone() {
+            true => list.file.write_all(self.lines.as_bytes()),
+            false => Err(io::Error::other("it is another file, too")),
+        }
     }
 
     /// Takes them away, as far as they are there.
     pub fn take_away(&self) {
-        let Ok((mut file, text)) = self.open() else { return };
-        if let Some((before, after)) = text.split_once(&self.lines) {
+        let Ok(list) = self.open() else { return };
+        if let Some((before, after)) = list.text.split_once(&self.lines) {
             let rest = format!("{before}{after}");
-            let written = file.rewind().and_then(|()| file.write_all(rest.as_bytes()));
-            let _ = written.and_then(|()| file.set_len(rest.len() as u64));
+            let _ = if list.is_alone() { list.overwrite(&rest) } else { list.replace(&rest) };
         }
     }
 
     /// The list and its text; the next write goes to its end.
-    fn open(&self) -> io::Result<(File, String)> {
+    fn open(&self) -> io::Result<List> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let repository = rustix::fs::open(&self.repository, flags, Mode::empty())?;
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let file = rustix::fs::openat2(repository, "info/exclude", flags, Mode::empty(), resolve)?;
-        let mut file = File::from(file);
+        let directory = rustix::fs::openat2(repository, "info", flags, Mode::empty(), resolve)?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(&directory, LIST, flags, Mode::empty())?);
         let metadata = file.metadata()?;
-        // A file with another name is that one, too.
-        let plain = metadata.is_file() && metadata.nlink() == 1;
-        if !plain || metadata.len() > GIT_IGNORE_BYTES as u64 {
+        if !metadata.is_file() || metadata.len() > GIT_IGNORE_BYTES as u64 {
             return Err(io::Error::other("it is no plain list"));
         }
         let mut text = String::new();
         file.read_to_string(&mut text)?;
-        Ok((file, text))
+        Ok(List { directory, file, metadata, text })
+    }
+}
+
+const LIST: &str = "exclude";
+
+/// A repository's list, opened.
+struct List {
+    directory: OwnedFd,
+    file: File,
+    metadata: Metadata,
+    text: String,
+}
+
+impl List {
+    /// Whether it has no other name.
+    fn is_alone(&self) -> bool {
+        self.metadata.nlink() == 1
+    }
+
+    fn overwrite(mut self, text: &str) -> io::Result<()> {
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())?;
+        self.file.set_len(text.len() as u64)
+    }
+
+    /// Puts another file in its place: what a workspace was taken back with may be the kept file itself.
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let draft = format!("{LIST}.ringfence-{}", std::process::id());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(self.metadata.mode() & 0o777);
+        let mut file = File::from(rustix::fs::openat(&self.directory, &draft, flags, mode)?);
+        let done = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.set_permissions(self.metadata.permissions()))
+            .and_then(|()| {
+                let owner = (Some(self.metadata.uid()), Some(self.metadata.gid()));
+                std::os::unix::fs::fchown(&file, owner.0, owner.1)
+            })
+            .and_then(|()| {
+                Ok(rustix::fs::renameat(&self.directory, &draft, &self.directory, LIST)?)
+            });
+        if done.is_err() {
+            let _ = rustix::fs::unlinkat(&self.directory, &draft, AtFlags::empty());
+        }
+        done
     }
 }
 
@@ -107,6 +153,21 @@ mod tests {
             two.take_away();
             assert_eq!(fs::read_to_string(&list).unwrap(), before);
         }
+    }
+
+    #[test]
+    fn a_kept_file_that_was_put_back_is_not_changed() {
+        let place = tempfile::tempdir().unwrap();
+        let (kept, list) = (place.path().join("kept"), place.path().join("info/exclude"));
+        fs::create_dir(place.path().join("info")).unwrap();
+        fs::write(&list, "# mine\n").unwrap();
+        let own = Excluded::plan(place.path(), "/.a\n", &RunId::new(1, 1)).unwrap();
+        own.add().unwrap();
+        fs::hard_link(&list, &kept).unwrap();
+        own.take_away();
+        assert_eq!(fs::read_to_string(&list).unwrap(), "# mine\n");
+        assert!(fs::read_to_string(&kept).unwrap().contains("/.a"));
+        assert_eq!(fs::read_dir(place.path().join("info")).unwrap().count(), 1);
     }
 
     /// F07: a list that leads elsewhere, or is another file as well, is left alone.
