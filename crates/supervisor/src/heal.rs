@@ -45,7 +45,10 @@ pub fn clean(run: &RunDir) -> bool {
     let mut gone = true;
     if let Ok(mut cleanup) = run.read_json::<Cleanup>("cleanup.json") {
         give_up_placeholders(run, &mut cleanup);
-        take_lines_away(run, &cleanup);
+        if let Some(excluded) = &cleanup.excluded {
+            let _turn = run.turn();
+            excluded.take_away();
+        }
         for directory in cleanup.cgroups.iter().rev() {
             gone &= remove_group(directory);
         }
@@ -62,20 +65,6 @@ pub fn clean(run: &RunDir) -> bool {
         let _ = fs::remove_dir(run.layer());
     }
     gone
-}
-
-/// Taking a workspace back may bring the lines of a run again that is over.
-pub fn clean_restored(run: &RunDir) {
-    if let Ok(cleanup) = run.read_json::<Cleanup>("cleanup.json") {
-        take_lines_away(run, &cleanup);
-    }
-}
-
-fn take_lines_away(run: &RunDir, cleanup: &Cleanup) {
-    if let Some(excluded) = &cleanup.excluded {
-        let _turn = run.turn();
-        excluded.take_away();
-    }
 }
 
 /// How often a control group directory is tried while the kernel still ends its processes.

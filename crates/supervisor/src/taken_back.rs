@@ -148,7 +148,11 @@ pub fn restore(run: &RunDir, to: Option<&str>) -> Result<Taken, ChangesError> {
         .map_err(ChangesError::Record)?;
     let mut journal = place.journal(&info.workspace).map_err(TakeBackError::Journal)?;
     let outcome = place.restore(&mut journal, to, clock::now().unix_s, &[]);
-    crate::heal::clean_restored(run);
+    {
+        // What lay in the project while the run went on is not to come back with it.
+        let _turn = run.turn();
+        place.tidy();
+    }
     ledger.event(&Event::Sensor { what: outcome.words() }).map_err(ChangesError::Record)?;
     Ok(outcome)
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::trees::Trees;
 
 use crate::limits::RESTORE_LEFT_SHOWN;
+use crate::plan::Excluded;
 use crate::rundir::RunDir;
 
 /// The name of the moment at which a run began.
@@ -33,6 +34,7 @@ pub struct Place {
 struct Written {
     repository: Option<PathBuf>,
     held: Vec<journal::Path>,
+    excluded: Option<Excluded>,
 }
 
 impl Place {
@@ -42,14 +44,21 @@ impl Place {
         Self { log: at.join("journal.jsonl"), kept: at.join("kept"), trees: at.join("trees.json") }
     }
 
-    /// Makes it, for trees of which the agent cannot change the paths `held`.
+    /// Makes it, for trees of which the agent cannot change the paths `held`; `excluded` is in git's
+    /// exclude list while the run lasts.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn make(&self, trees: &Trees, held: Vec<journal::Path>) -> io::Result<()> {
+    pub fn make(
+        &self,
+        trees: &Trees,
+        held: Vec<journal::Path>,
+        excluded: Option<Excluded>,
+    ) -> io::Result<()> {
         crate::paths::make_private(&self.kept)
             .map_err(|error| io::Error::other(error.to_string()))?;
-        let written = Written { repository: trees.repository().map(Path::to_owned), held };
+        let written =
+            Written { repository: trees.repository().map(Path::to_owned), held, excluded };
         fs::write(&self.trees, serde_json::to_vec(&written)?)?;
         File::create(&self.log).map(drop)
     }
@@ -84,6 +93,13 @@ impl Place {
     /// They are not known, or cannot be opened.
     pub fn roots(&self, workspace: &Path) -> io::Result<Roots> {
         Trees::new(workspace, self.written()?.repository.as_deref()).open()
+    }
+
+    /// After taking back what was a run's: takes its lines in git's exclude list away again.
+    pub fn tidy(&self) {
+        if let Ok(Written { excluded: Some(excluded), .. }) = self.written() {
+            excluded.take_away();
+        }
     }
 
     /// Whether anything was changed.

@@ -420,7 +420,9 @@ impl Preparation {
         let place = pair::Place::of(&self.run);
         let held = pair::held(&self.plan.boundary, &self.plan.held);
         let trees = pair::Trees::of(workspace);
-        place.make(&trees, held).map_err(system("make the journal of the workspace"))?;
+        place
+            .make(&trees, held, self.plan.excluded.clone())
+            .map_err(system("make the journal of the workspace"))?;
         if !place.shares_a_file_system(&workspace.root) {
             asked.note(
                 "the project is on another file system than ringfence's state: what is deleted is copied first",
