@@ -160,7 +160,7 @@ pub const RESIDUAL_RISKS: &[ResidualRisk] = &[
     row(
         "RR-PAIR-HIDDEN",
         When::Pair,
-        "What a change replaces is kept by looking at the call that makes it: a hostile process that changes the path behind the call at the right moment can make a change that `restore` does not know, and so can one whose call takes longer than 10 ms and is crossed by another. `review` has no such gap.",
+        "What a change replaces is kept by looking at the call that makes it: a hostile process that changes the path behind the call at the right moment can make a change that `restore` does not know, and so can one whose call takes longer than 100 ms and is crossed by another. `review` has no such gap.",
     ),
     row(
         "RR-PAIR-NOT-KEPT",

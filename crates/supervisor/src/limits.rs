@@ -42,7 +42,9 @@ pub const CALL_LOOKED_AT_MS: u64 = 20;
 /// Time after which a call that changes a name is over, if its thread does not wait in it.
 pub const CALL_OVER_MS: u64 = 1_000;
 /// Longest time for which a call waits for one of another thread that may change its path.
-pub const CALLS_CROSS_MS: u64 = 10;
+pub const CALLS_CROSS_MS: u64 = 100;
+/// Processor time after which a running thread has surely left the call that it was let go on with.
+pub const CALL_PROCESSOR_NS: u64 = 1_000_000;
 /// Time that the keeper has at the end of a run to write down what the last calls came to.
 pub const KEEPER_FAREWELL_MS: u64 = 2_000;
 /// Questions that may wait for the keeper of a `pair` workspace.
